@@ -1,0 +1,16 @@
+package ownership
+
+import "errors"
+
+var (
+	// ErrNotFound: no connector, task or member of this name.
+	ErrNotFound = errors.New("not found")
+	// ErrExists: the connector's name is taken.
+	ErrExists = errors.New("exists already")
+	// ErrNoLeader: no leader was found within the time that a request waits for one.
+	ErrNoLeader = errors.New("the cluster has no leader at the moment")
+	// ErrStopped: the operation needs a connector in another state, or the node is shutting down.
+	ErrStopped = errors.New("stopped")
+	// ErrConflict: the operation is at odds with the present state; the wrapping error says how.
+	ErrConflict = errors.New("conflict")
+)
