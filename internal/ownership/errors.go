@@ -13,4 +13,10 @@ var (
 	ErrStopped = errors.New("stopped")
 	// ErrConflict: the operation is at odds with the present state; the wrapping error says how.
 	ErrConflict = errors.New("conflict")
+	// ErrInvalid: what was asked for is not valid, whoever decides; the wrapping error says why, for people.
+	ErrInvalid = errors.New("invalid")
+	// ErrTimeout: the time that a request waits has passed; the change may still happen.
+	ErrTimeout = errors.New("timed out")
+	// ErrTooNew: state, command or peer of a newer version than this binary knows.
+	ErrTooNew = errors.New("written by a newer version of sluice")
 )

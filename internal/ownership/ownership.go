@@ -38,9 +38,11 @@ type Connector struct {
 	// Config is the map as submitted: nothing resolved, nothing added but "name".
 	Config map[string]string
 	Target TargetState
-	// Version is the Raft index of the last change of Config.
+	// Version is the Raft index of the last change of Config. Every such change also gives new epochs to the
+	// connector's tasks: an epoch is one run of a task, under one configuration, in one life of one process.
 	Version uint64
-	// Generation is the Raft index of the last restart of the connector and its tasks.
+	// Generation is the Raft index of the last restart of the connector and all its tasks. Tasks that are to start
+	// again get a new epoch, whatever the reason, so a worker needs to watch epochs only.
 	Generation uint64
 }
 
@@ -115,6 +117,9 @@ type TaskStatus struct {
 	State State
 	// Trace says why a task has FAILED, or what a running one is waiting for.
 	Trace string
+	// Load is the work that the task does, in bytes per second or any unit that all tasks share; 0 where it is not
+	// known. It steers placement, travels beside the log and is not part of the agreed state.
+	Load int64
 }
 
 // Topic is what the broker knows of a topic that a connector reads.
