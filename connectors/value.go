@@ -144,6 +144,16 @@ func (s *Shape) Index(name string) int {
 type Row struct {
 	Shape  *Shape
 	Values []Value
+	// Rescued are the texts of values that their columns cannot hold exactly (an infinite timestamp, a year above
+	// 9999, a decimal that is too long, a lone surrogate): nothing is lost (D6). Usually nil.
+	Rescued []Rescued
+}
+
+// Rescued is a value that the type of its column cannot hold: Text is what the event said, in a form for people. The
+// row's Value is NULL then, or the nearest that the type has.
+type Rescued struct {
+	Column int // index into Row.Values
+	Text   string
 }
 
 // IsZero tells that there is no row.
