@@ -1,0 +1,125 @@
+package placement
+
+import (
+	"cmp"
+	"slices"
+
+	"sluice.io/sluice/internal/ownership"
+)
+
+// gravity moves a table that has none of its partitions beside it to where most of them are, if there is room.
+func (p *planner) gravity() {
+	limit := p.mean() * (100 + tolerance/2) / 100
+	for i := range p.items {
+		it := &p.items[i]
+		if it.task.ID.Kind != ownership.TableTask || it.fixed || it.moved || it.node < 0 || p.left == 0 {
+			continue
+		}
+		if p.affinity(it, it.node) > 0 {
+			continue
+		}
+		best, bestNear, total := -1, int64(0), int64(0)
+		for n := range p.nodes {
+			near := p.affinity(it, n)
+			total += near
+			if !p.nodes[n].Draining && p.load[n]+it.cost <= limit && near > bestNear {
+				best, bestNear = n, near
+			}
+		}
+		if best >= 0 && bestNear*2 >= total {
+			p.left--
+			p.move(it, best, "gravity")
+		}
+	}
+}
+
+// balance moves tasks from the heaviest node to the lightest while that makes a difference worth a pause.
+func (p *planner) balance() {
+	mean := p.mean()
+	if high, low := p.extremes(); high < 0 || p.load[high]-p.load[low] <= mean*tolerance/100 {
+		return
+	}
+	at := p.movable()
+	for p.left > 0 {
+		high, low := p.extremes()
+		diff := p.load[high] - p.load[low]
+		if diff <= mean*tolerance/200 {
+			return
+		}
+		i := p.pick(at[high], low, diff)
+		if i < 0 {
+			return
+		}
+		it := at[high][i]
+		at[high] = slices.Delete(at[high], i, i+1)
+		p.left--
+		p.move(it, low, "balance")
+	}
+}
+
+func (p *planner) extremes() (high, low int) {
+	high, low = -1, -1
+	for n := range p.nodes {
+		if p.nodes[n].Draining {
+			continue
+		}
+		if high < 0 || p.load[n] > p.load[high] {
+			high = n
+		}
+		if low < 0 || p.load[n] < p.load[low] {
+			low = n
+		}
+	}
+	return high, low
+}
+
+// movable lists each node's tasks that may move, by cost.
+func (p *planner) movable() [][]*item {
+	at := make([][]*item, len(p.nodes))
+	for i := range p.items {
+		it := &p.items[i]
+		// What has only just been placed stays: it would be moved in the same breath.
+		if it.node >= 0 && !it.fixed && !it.moved {
+			at[it.node] = append(at[it.node], it)
+		}
+	}
+	for _, items := range at {
+		slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.cost, b.cost) })
+	}
+	return at
+}
+
+// window bounds how many tasks of about the right size are compared.
+const window = 16
+
+// pick finds the task whose move to node low evens out diff best: half of diff would be perfect, all of it useless.
+// Among tasks of about that size, the one that loses the least nearness.
+func (p *planner) pick(items []*item, low int, diff int64) int {
+	end, _ := slices.BinarySearchFunc(items, diff, func(it *item, d int64) int { return cmp.Compare(it.cost, d) })
+	if end == 0 {
+		return -1
+	}
+	mid, _ := slices.BinarySearchFunc(items[:end], diff/2, func(it *item, d int64) int { return cmp.Compare(it.cost, d) })
+	best := -1
+	var bestScore int64
+	for i := max(0, mid-window); i < min(end, mid+window); i++ {
+		it := items[i]
+		off := it.cost - diff/2
+		if off < 0 {
+			off = -off
+		}
+		score := off + p.parting(it, low)
+		if best < 0 || score < bestScore {
+			best, bestScore = i, score
+		}
+	}
+	return best
+}
+
+// parting is what a move costs in nearness: a table that leaves its partitions.
+func (p *planner) parting(it *item, to int) int64 {
+	if it.task.ID.Kind != ownership.TableTask {
+		return 0
+	}
+	return max(0, p.affinity(it, it.node)-p.affinity(it, to)) / 4
+}
