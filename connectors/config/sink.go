@@ -1,18 +1,27 @@
 package config
 
-import "time"
+import (
+	"regexp"
+	"time"
+)
 
 // Sink is the configuration of one LakehouseSink connector, parsed and checked. It is immutable.
 type Sink struct {
 	Name string
 	// Raw is the configuration as submitted, with ${…} references left as they are.
 	Raw map[string]string
+	// Warnings are sentences about keys that are ignored.
+	Warnings []string
 
+	// TasksMax bounds the groups that the partitions form; 0, when tasks.max is not given: one for each partition.
 	TasksMax    int
 	Topics      []string // of "topics"
 	TopicsRegex string   // of "topics.regex"; one of the two is set
 
-	KeyConverter, ValueConverter Converter
+	KeyConverter, ValueConverter, HeaderConverter Converter
+	// Transforms are applied in this order; Predicates are what they refer to.
+	Transforms []Transform
+	Predicates []Predicate
 
 	LakeURL string
 	Format  string // cdc.format
@@ -44,19 +53,46 @@ type Sink struct {
 	UnavailablePlaceholder string // unavailable.value.placeholder, default __debezium_unavailable_value
 	CDCAbsent              string // cdc.absent: null, unchanged, or empty for the format's default
 
-	ErrorsTolerance string // all, none
-	DLQTopic        string // errors.deadletterqueue.topic.name
-	DLQHeaders      bool   // errors.deadletterqueue.context.headers.enable
+	ErrorsTolerance     string        // all, none
+	ErrorsRetryTimeout  time.Duration // 0: no retry, negative: for ever
+	ErrorsRetryMaxDelay time.Duration
+	ErrorsLog           bool // errors.log.enable
+	ErrorsLogDetails    bool // errors.log.include.messages
+	DLQReplication      int16
+	DLQTopic            string // errors.deadletterqueue.topic.name
+	DLQHeaders          bool   // errors.deadletterqueue.context.headers.enable
 
 	// ConsumerOverride holds the consumer.override.* properties without the prefix.
 	ConsumerOverride map[string]string
+	// ProducerOverride and AdminOverride likewise: the clients of the dead-letter topic.
+	ProducerOverride, AdminOverride map[string]string
 	// GroupID is consumer.override.group.id or connect-<name>: where the offset mirror goes.
 	GroupID string
+	// ReloadOnChange is config.action.reload: restart tasks when a secret behind a reference has changed.
+	ReloadOnChange bool
+
+	topics *regexp.Regexp // of TopicsRegex, for whole names
+}
+
+// Transform is one transformation of transforms.
+type Transform struct {
+	Alias, Class string
+	// Options are the properties behind the prefix, without type, predicate and negate.
+	Options map[string]string
+	// Predicate is the alias of the condition under which it applies (or not, with Negate); empty: always.
+	Predicate string
+	Negate    bool
+}
+
+// Predicate is one predicate of predicates.
+type Predicate struct {
+	Alias, Class string
+	Options      map[string]string
 }
 
 // Converter is a key.converter or value.converter with its options.
 type Converter struct {
-	// Class as submitted, or the worker's default.
+	// Class is the full name of the submitted class, or the worker's default.
 	Class string
 	// Options are the properties behind the converter's prefix: schemas.enable, schema.registry.url …
 	Options map[string]string
