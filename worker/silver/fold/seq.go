@@ -145,7 +145,10 @@ func (s Stamp) Lift(prev Stamp) Stamp {
 // shortened: before each three bytes 4 bits that say how few zero bytes precede them. Fixed-width fields are mostly
 // leading zeros, so that two fields usually fit.
 func Prefix(epoch uint32, pos string) uint64 {
-	out := uint64(min(epoch, 15)) << 60
+	if epoch >= 15 {
+		return 15 << 60
+	}
+	out := uint64(epoch) << 60
 	bits := 60
 	for i := 0; bits > 0; {
 		zeros := 0
