@@ -1,0 +1,117 @@
+package raftnode
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// Names on disk. Changing them would lose clusters.
+const (
+	dbFile      = "raft.db"
+	snapshotDir = "snapshots" // made by raft.FileSnapshotStore
+)
+
+// checkedSize bounds the file that is checked page by page at start; larger ones are only opened and read at their
+// ends. Trimming after snapshots keeps the file far below it.
+const checkedSize = 64 << 20
+
+type stores struct {
+	log    raft.LogStore
+	stable raft.StableStore
+	snaps  raft.SnapshotStore
+	close  func() error
+}
+
+func memoryStores() *stores {
+	mem := raft.NewInmemStore()
+	return &stores{log: mem, stable: mem, snaps: raft.NewInmemSnapshotStore(), close: func() error { return nil }}
+}
+
+func openStores(dir string, o Options) (*stores, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make folder of raft: %w", err)
+	}
+	path := filepath.Join(dir, dbFile)
+	bolt, err := openBolt(path)
+	if err != nil {
+		return nil, err
+	}
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, 2, newLogger(o.Logger))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open snapshots in %s: %w", dir, err), bolt.Close())
+	}
+	cache, err := raft.NewLogCache(512, bolt)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make cache of raft log: %w", err), bolt.Close())
+	}
+	return &stores{log: cache, stable: bolt, snaps: snaps, close: bolt.Close}, nil
+}
+
+func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
+	damaged := func(cause any) error {
+		return fmt.Errorf("%w: %s cannot be read (%v). Stop this node, move the folder %s out of the way and start it again: in a cluster it "+
+			"joins anew and gets everything from the others. On a cluster of one the connectors have to be created again; "+
+			"the tables are in the lake with their progress, so each goes on where it was", ErrDamaged, path, cause, filepath.Dir(path))
+	}
+	// A damaged page makes bolt panic, or read beyond the file, which is a fault unless it is turned into a panic.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			store, err = nil, damaged(r)
+		}
+	}()
+	store, err = raftboltdb.New(raftboltdb.Options{
+		Path:                    path,
+		BoltOptions:             &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true},
+		MsgpackUseNewTimeFormat: true,
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%w: %s is locked. Is another sluice running with this data.dir?", ErrInUse, path)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("open raft log %s: %w", path, err)
+	case err != nil:
+		return nil, damaged(err)
+	}
+	if err := checkBolt(path, store); err != nil {
+		return nil, errors.Join(damaged(err), store.Close())
+	}
+	return store, nil
+}
+
+func checkBolt(path string, store *raftboltdb.BoltStore) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("look at raft log: %w", err)
+	}
+	first, err := store.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("read first index: %w", err)
+	}
+	last, err := store.LastIndex()
+	if err != nil {
+		return fmt.Errorf("read last index: %w", err)
+	}
+	if info.Size() > checkedSize || first == 0 {
+		return nil
+	}
+	var l raft.Log
+	for i := first; i <= last; i++ {
+		if err := store.GetLog(i, &l); err != nil {
+			return fmt.Errorf("read entry %d of %d to %d: %w", i, first, last, err)
+		}
+		if l.Index != i {
+			return fmt.Errorf("entry %d says that it is %d", i, l.Index)
+		}
+	}
+	return nil
+}
