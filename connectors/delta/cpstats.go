@@ -1,0 +1,193 @@
+package delta
+
+import (
+	"math"
+	"math/big"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v17/parquet"
+	"github.com/apache/arrow/go/v17/parquet/file"
+	pqschema "github.com/apache/arrow/go/v17/parquet/schema"
+)
+
+// unsafeString views bytes that nobody changes any more.
+func unsafeString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// statsTree turns the typed statistics of a checkpoint (add.stats_parsed) into the JSON that they came from.
+type statsTree struct {
+	root statsNode
+	buf  []byte
+}
+
+type statsNode struct {
+	name string
+	leaf *cursor // nil: a struct
+	kids []*statsNode
+}
+
+func newStatsTree(rg *file.RowGroupReader, sc *pqschema.Schema, open func(col int) (*cursor, error)) (*statsTree, error) {
+	t := &statsTree{}
+	found := false
+	for i := range sc.NumColumns() {
+		p := sc.Column(i).ColumnPath()
+		if len(p) < 3 || p[0] != "add" || p[1] != "stats_parsed" || sc.Column(i).MaxRepetitionLevel() > 0 {
+			continue
+		}
+		if sc.Column(i).PhysicalType() == parquet.Types.Int96 || allNull(rg, i) {
+			continue
+		}
+		c, err := open(i)
+		if err != nil {
+			return nil, err
+		}
+		found = true
+		n := &t.root
+		for _, name := range p[2:] {
+			n = n.kid(name)
+		}
+		n.leaf = c
+	}
+	if !found {
+		return nil, nil
+	}
+	// numRecords first: it is looked for most.
+	for i, k := range t.root.kids {
+		if k.name == "numRecords" {
+			copy(t.root.kids[1:], t.root.kids[:i])
+			t.root.kids[0] = k
+		}
+	}
+	return t, nil
+}
+
+func (n *statsNode) kid(name string) *statsNode {
+	for _, k := range n.kids {
+		if k.name == name {
+			return k
+		}
+	}
+	k := &statsNode{name: name}
+	n.kids = append(n.kids, k)
+	return k
+}
+
+// row gives the statistics of the next row as JSON, empty where there are none. Every leaf moves on by one row.
+func (t *statsTree) row() []byte {
+	t.buf = t.buf[:0]
+	var wrote bool
+	t.buf, wrote = t.root.append(t.buf)
+	if !wrote {
+		return nil
+	}
+	return t.buf
+}
+
+func (n *statsNode) append(dst []byte) ([]byte, bool) {
+	if n.leaf != nil {
+		if !n.leaf.row() {
+			return dst, false
+		}
+		return n.leaf.appendJSON(dst)
+	}
+	dst = append(dst, '{')
+	any := false
+	for _, k := range n.kids {
+		mark := len(dst)
+		if any {
+			dst = append(dst, ',')
+		}
+		dst = appendJSONString(dst, k.name)
+		dst = append(dst, ':')
+		var wrote bool
+		if dst, wrote = k.append(dst); !wrote {
+			dst = dst[:mark]
+			continue
+		}
+		any = true
+	}
+	return append(dst, '}'), any
+}
+
+// appendJSON prints the current value as statistics print it (delta.md §1.6); false where they leave it out.
+func (c *cursor) appendJSON(dst []byte) ([]byte, bool) {
+	logical := c.descr.LogicalType()
+	switch {
+	case c.bools != nil:
+		return strconv.AppendBool(dst, c.bool()), true
+	case c.f64 != nil:
+		return appendFloat(dst, c.f64[c.vi-1], 64)
+	case c.f32 != nil:
+		return appendFloat(dst, float64(c.f32[c.vi-1]), 32)
+	case c.i32 != nil || c.i64 != nil:
+		switch l := logical.(type) {
+		case pqschema.DateLogicalType:
+			return append(time.Unix(c.int()*86400, 0).UTC().AppendFormat(append(dst, '"'), "2006-01-02"), '"'), true
+		case pqschema.TimestampLogicalType:
+			return appendStatsTime(dst, c.int(), l.TimeUnit(), l.IsAdjustedToUTC()), true
+		case *pqschema.DecimalLogicalType:
+			return appendDecimal(dst, big.NewInt(c.int()), int(l.Scale())), true
+		case pqschema.DecimalLogicalType:
+			return appendDecimal(dst, big.NewInt(c.int()), int(l.Scale())), true
+		}
+		return strconv.AppendInt(dst, c.int(), 10), true
+	}
+	switch l := logical.(type) {
+	case pqschema.StringLogicalType:
+		return appendJSONString(dst, unsafeString(c.view())), true
+	case *pqschema.DecimalLogicalType:
+		return appendDecimal(dst, twosComplement(c.view()), int(l.Scale())), true
+	case pqschema.DecimalLogicalType:
+		return appendDecimal(dst, twosComplement(c.view()), int(l.Scale())), true
+	}
+	return dst, false
+}
+
+func appendFloat(dst []byte, f float64, bits int) ([]byte, bool) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return dst, false
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, bits), true
+}
+
+func appendStatsTime(dst []byte, v int64, unit pqschema.TimeUnitType, utc bool) []byte {
+	var at time.Time
+	switch unit {
+	case pqschema.TimeUnitMillis:
+		at = time.UnixMilli(v)
+	case pqschema.TimeUnitNanos:
+		at = time.Unix(0, v)
+	default:
+		at = time.UnixMicro(v)
+	}
+	layout := "2006-01-02T15:04:05.000"
+	if utc {
+		layout += "Z"
+	}
+	return append(at.UTC().AppendFormat(append(dst, '"'), layout), '"')
+}
+
+func twosComplement(b []byte) *big.Int {
+	v := new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0]&0x80 != 0 {
+		v.Sub(v, new(big.Int).Lsh(big.NewInt(1), uint(len(b))*8))
+	}
+	return v
+}
+
+func appendDecimal(dst []byte, unscaled *big.Int, scale int) []byte {
+	digits := new(big.Int).Abs(unscaled).String()
+	if unscaled.Sign() < 0 {
+		dst = append(dst, '-')
+	}
+	for len(digits) <= scale {
+		digits = "0" + digits
+	}
+	dst = append(dst, digits[:len(digits)-scale]...)
+	if scale > 0 {
+		dst = append(dst, '.')
+		dst = append(dst, digits[len(digits)-scale:]...)
+	}
+	return dst
+}
