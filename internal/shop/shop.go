@@ -165,6 +165,9 @@ func (s *Shop) Now() time.Time { return time.UnixMicro(s.now).UTC() }
 // AdvanceTo moves the clock forward to t; it never goes back.
 func (s *Shop) AdvanceTo(t time.Time) { s.now = max(s.now, t.UnixMicro()) }
 
+// SetStep changes how long a transaction takes on the shop's clock.
+func (s *Shop) SetStep(d time.Duration) { s.opts.Step = max(d, 2*time.Microsecond) }
+
 // Next lives through one step and gives its records, in the order of the log: first the whole snapshot, then one
 // transaction (or mishap) a call. It may give none.
 func (s *Shop) Next() []Record {
