@@ -1,0 +1,89 @@
+# `make help` lists the targets. Only Go is needed; tools are pinned in go.mod.
+SHELL := /bin/bash
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -X main.version=$(VERSION)
+# More flags for go test, such as -v or -run.
+TESTFLAGS ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+
+##@ Use it
+
+.PHONY: build
+build: ## Build bin/sluice
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sluice ./cmd/sluice
+
+.PHONY: run
+run: build ## Run the whole pipeline on a sample shop (sluice dev); ARGS="--fast" and others are passed on
+	./bin/sluice dev $(ARGS)
+
+.PHONY: install
+install: ## Install sluice into GOBIN
+	CGO_ENABLED=0 $(GO) install -trimpath -ldflags '$(LDFLAGS)' ./cmd/sluice
+
+##@ Change it
+
+.PHONY: test
+test: ## All tests of every day (under ten minutes on two cores)
+	$(GO) test -timeout 9m $(TESTFLAGS) ./...
+
+.PHONY: race
+race: ## All tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(TESTFLAGS) ./...
+
+.PHONY: long
+long: ## Property tests, fuzz seeds and kill tests with many more rounds
+	SLUICE_TEST_LONG=1 $(GO) test -timeout 60m $(TESTFLAGS) ./...
+
+.PHONY: real
+real: ## End to end against a real Apache Kafka broker and foreign readers (installs them)
+	.ci/real
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, module and generated files
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt -w these:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod verify >/dev/null
+	$(GO) run ./internal/tools/protogen -check
+	$(GO) test -count=1 ./internal/arch
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: proto
+proto: ## Generate proto/ anew
+	$(GO) run ./internal/tools/protogen
+
+##@ Measure it
+
+.PHONY: bench
+bench: build ## Print all figures: bronze, backlog, freshness, merge
+	./bin/sluice bench all $(ARGS)
+
+.PHONY: bench-bronze bench-backlog bench-fresh bench-merge
+bench-bronze: build ## Small JSON events into bronze
+	./bin/sluice bench bronze $(ARGS)
+bench-backlog: build ## Debezium events into bronze and silver
+	./bin/sluice bench backlog $(ARGS)
+bench-fresh: build ## From the append in Kafka to the commit in silver
+	./bin/sluice bench fresh $(ARGS)
+bench-merge: build ## Merging a few rows into tables of many sizes
+	./bin/sluice bench merge $(ARGS)
+
+.PHONY: bench-go
+bench-go: ## Go benchmarks of all rooms
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+##@ Other
+
+.PHONY: clean
+clean: ## Remove what was built (data/ stays)
+	rm -rf bin dist
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
