@@ -92,6 +92,9 @@ func (d *Decoder) position(c *connectors.Change, e engine) error {
 	if err != nil {
 		return err
 	}
+	if c.Key.IsZero() && c.Snapshot != connectors.NotSnapshot { // all rows of a snapshot have its position
+		quality = connectors.TieMayHappen
+	}
 	if len(b) == 0 { // absent: below every position
 		c.PosQuality, c.Position = connectors.OffsetOnly, ""
 		return nil
