@@ -1,0 +1,332 @@
+package parquet
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"unsafe"
+)
+
+// Vector holds what was read of a column: levels, and the values that are present, without gaps. Which member holds the
+// values depends on the physical type:
+//
+//	BOOLEAN                 W1, 0 or 1
+//	INT32, FLOAT            W4 (bits)
+//	INT64, DOUBLE           W8 (bits)
+//	INT96                   W8: microseconds since the epoch
+//	BYTE_ARRAY              Offs and Data: value i is Data[Offs[i]:Offs[i+1]]
+//	FIXED_LEN_BYTE_ARRAY    Data
+type Vector struct {
+	// N is the number of level entries: rows of a column that does not repeat.
+	N int
+	// Defs and Reps are the entries' levels. Defs is nil where every entry has the highest level, Reps where the column
+	// does not repeat.
+	Defs, Reps []uint8
+	// Values is the number of values that are present.
+	Values int
+
+	W1   []uint8
+	W4   []uint32
+	W8   []uint64
+	Offs []int32
+	Data []byte
+}
+
+// Reset empties v. The memory that it had is given up: an Arrow array may own it.
+func (v *Vector) Reset() { *v = Vector{} }
+
+// values decodes the values of one page, or holds a dictionary's.
+type values struct {
+	typ    Type
+	length int // of FIXED_LEN_BYTE_ARRAY
+	mode   valueMode
+	left   int // values that can still be read
+	b      []byte
+	p      int
+	bit    int
+	hyb    hybrid
+	// mat holds all values of a page whose encoding is decoded at once, and matAt the next one.
+	mat   Vector
+	matAt int
+	dict  *Vector
+	idx   []uint32
+}
+
+type valueMode uint8
+
+const (
+	modePlain valueMode = iota
+	modeDict
+	modeHybridBool
+	modeMaterialised
+)
+
+// open begins a page of n values (nulls not counted where the count is known, else an upper bound) in the given encoding.
+func (d *values) open(e Encoding, b []byte, n int, dict *Vector) error {
+	d.b, d.p, d.bit, d.left, d.dict = b, 0, 0, n, dict
+	switch e {
+	case Plain:
+		d.mode = modePlain
+		return nil
+	case PlainDictionary, RLEDictionary:
+		if dict == nil {
+			return fmt.Errorf("%w: dictionary page is missing", ErrCorrupt)
+		}
+		d.mode = modeDict
+		if len(b) == 0 { // a page of nulls only
+			d.left = 0
+			return nil
+		}
+		var err error
+		d.hyb, err = newHybrid(b[1:], uint(b[0]))
+		return err
+	case RLE:
+		if d.typ != Boolean {
+			break
+		}
+		d.mode = modeHybridBool
+		if len(b) < 4 {
+			d.left = 0
+			return nil
+		}
+		size := binary.LittleEndian.Uint32(b)
+		if uint64(size) > uint64(len(b)-4) {
+			return fmt.Errorf("%w: booleans of %d bytes in a page of %d", ErrCorrupt, size, len(b))
+		}
+		var err error
+		d.hyb, err = newHybrid(b[4:4+size], 1)
+		return err
+	case DeltaBinaryPacked, DeltaLengthBytes, DeltaBytes, ByteStreamSplit:
+		d.mode, d.matAt = modeMaterialised, 0
+		d.mat = Vector{}
+		if err := materialise(e, d.typ, d.length, b, n, &d.mat); err != nil {
+			return err
+		}
+		d.left = d.mat.Values
+		return nil
+	}
+	return fmt.Errorf("%w: encoding %d of %s values", ErrUnsupported, e, d.typ)
+}
+
+// read appends n values to v.
+func (d *values) read(v *Vector, n int) error {
+	if n > d.left {
+		return fmt.Errorf("%w: page has fewer values than its levels say", ErrCorrupt)
+	}
+	d.left -= n
+	v.Values += n
+	switch d.mode {
+	case modeDict:
+		if cap(d.idx) < n {
+			d.idx = make([]uint32, n)
+		}
+		idx := d.idx[:n]
+		if err := d.hyb.u32s(idx); err != nil {
+			return err
+		}
+		return v.gather(d.typ, d.length, d.dict, idx)
+	case modeHybridBool:
+		at := len(v.W1)
+		v.W1 = append(v.W1, make([]uint8, n)...)
+		return d.hyb.u8s(v.W1[at:])
+	case modeMaterialised:
+		v.appendRange(d.typ, d.length, &d.mat, d.matAt, n)
+		d.matAt += n
+		return nil
+	}
+	return d.readPlain(v, n)
+}
+
+func (d *values) readPlain(v *Vector, n int) error {
+	rest := d.b[d.p:]
+	short := func() error { return fmt.Errorf("%w: page ends inside its values", ErrCorrupt) }
+	switch d.typ {
+	case Boolean:
+		if d.bit+n > 8*len(d.b) {
+			return short()
+		}
+		for range n {
+			v.W1 = append(v.W1, d.b[d.bit>>3]>>(d.bit&7)&1)
+			d.bit++
+		}
+	case Int32, Float:
+		if len(rest)/4 < n {
+			return short()
+		}
+		v.W4 = append(v.W4, castTo[uint32](rest, n)...)
+		d.p += 4 * n
+	case Int64, Double:
+		if len(rest)/8 < n {
+			return short()
+		}
+		v.W8 = append(v.W8, castTo[uint64](rest, n)...)
+		d.p += 8 * n
+	case Int96:
+		if len(rest)/12 < n {
+			return short()
+		}
+		for i := range n {
+			v.W8 = append(v.W8, int96Micros(rest[12*i:]))
+		}
+		d.p += 12 * n
+	case FixedLenByteArray:
+		if len(rest)/d.length < n {
+			return short()
+		}
+		v.Data = append(v.Data, rest[:n*d.length]...)
+		d.p += n * d.length
+	case ByteArray:
+		return d.readPlainBytes(v, n)
+	}
+	return nil
+}
+
+func (d *values) readPlainBytes(v *Vector, n int) error {
+	b, p := d.b, d.p
+	v.openOffs()
+	// First the lengths, so that the data can be copied into memory that is asked for once.
+	at := len(v.Offs)
+	if cap(v.Offs)-at < n {
+		v.Offs = append(make([]int32, 0, max(2*at, at+n)), v.Offs...)
+	}
+	v.Offs = v.Offs[:at+n]
+	offs := v.Offs[at:]
+	end := int64(len(v.Data))
+	for i := range offs {
+		if len(b)-p < 4 {
+			return fmt.Errorf("%w: page ends inside its values", ErrCorrupt)
+		}
+		l := int(binary.LittleEndian.Uint32(b[p:]))
+		if l > len(b)-p-4 {
+			return fmt.Errorf("%w: value of %d bytes, %d left in the page", ErrCorrupt, l, len(b)-p-4)
+		}
+		p += 4 + l
+		end += int64(l)
+		offs[i] = int32(end)
+	}
+	if end > math.MaxInt32 {
+		return errTooLong
+	}
+	dp := len(v.Data)
+	v.growData(int(end) - dp)
+	data := v.Data
+	p = d.p
+	for _, o := range offs {
+		p += 4
+		n := int(o) - dp
+		copy(data[dp:int(o)], b[p:p+n])
+		p += n
+		dp = int(o)
+	}
+	d.p = p
+	return nil
+}
+
+var errTooLong = fmt.Errorf("%w: more than 2 GiB of strings in one batch: read fewer rows at once", ErrUnsupported)
+
+func (v *Vector) openOffs() {
+	if len(v.Offs) == 0 {
+		v.Offs = append(v.Offs, 0)
+	}
+}
+
+// growData makes Data n bytes longer.
+func (v *Vector) growData(n int) {
+	at := len(v.Data)
+	if cap(v.Data)-at < n {
+		v.Data = append(make([]byte, 0, max(at+at/2, at+n)), v.Data...)
+	}
+	v.Data = v.Data[:at+n]
+}
+
+// gather appends the dictionary's entries that idx names.
+func (v *Vector) gather(t Type, length int, dict *Vector, idx []uint32) error {
+	size := uint32(dict.Values)
+	for _, i := range idx {
+		if i >= size {
+			return fmt.Errorf("%w: index %d into a dictionary of %d", ErrCorrupt, i, size)
+		}
+	}
+	switch t {
+	case Boolean:
+		for _, i := range idx {
+			v.W1 = append(v.W1, dict.W1[i])
+		}
+	case Int32, Float:
+		at := len(v.W4)
+		v.W4 = append(v.W4, idx...)
+		out := v.W4[at:]
+		for k, i := range out {
+			out[k] = dict.W4[i]
+		}
+	case Int64, Double, Int96:
+		at := len(v.W8)
+		v.W8 = append(v.W8, make([]uint64, len(idx))...)
+		out := v.W8[at:]
+		for k, i := range idx {
+			out[k] = dict.W8[i]
+		}
+	case FixedLenByteArray:
+		for _, i := range idx {
+			v.Data = append(v.Data, dict.Data[int(i)*length:(int(i)+1)*length]...)
+		}
+	case ByteArray:
+		v.openOffs()
+		end := int64(len(v.Data))
+		for _, i := range idx {
+			end += int64(dict.Offs[i+1] - dict.Offs[i])
+			v.Offs = append(v.Offs, int32(end))
+		}
+		if end > math.MaxInt32 {
+			return errTooLong
+		}
+		at := len(v.Data)
+		v.growData(int(end) - at)
+		data := v.Data
+		for _, i := range idx {
+			at += copy(data[at:], dict.Data[dict.Offs[i]:dict.Offs[i+1]])
+		}
+	}
+	return nil
+}
+
+// appendRange appends n values of src from the at'th on.
+func (v *Vector) appendRange(t Type, length int, src *Vector, at, n int) {
+	switch t {
+	case Boolean:
+		v.W1 = append(v.W1, src.W1[at:at+n]...)
+	case Int32, Float:
+		v.W4 = append(v.W4, src.W4[at:at+n]...)
+	case Int64, Double, Int96:
+		v.W8 = append(v.W8, src.W8[at:at+n]...)
+	case FixedLenByteArray:
+		v.Data = append(v.Data, src.Data[at*length:(at+n)*length]...)
+	case ByteArray:
+		v.openOffs()
+		from := src.Offs[at]
+		base := int32(len(v.Data)) - from
+		for _, o := range src.Offs[at+1 : at+n+1] {
+			v.Offs = append(v.Offs, base+o)
+		}
+		v.Data = append(v.Data, src.Data[from:src.Offs[at+n]]...)
+	}
+}
+
+// castTo views the first n elements of b's memory as T.
+func castTo[T uint32 | uint64](b []byte, n int) []T {
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}
+
+// int96Micros reads nanoseconds of the day (8 bytes) and the Julian day (4 bytes) as microseconds since the epoch.
+func int96Micros(b []byte) uint64 {
+	nanos := int64(binary.LittleEndian.Uint64(b))
+	day := int64(int32(binary.LittleEndian.Uint32(b[8:]))) - 2440588
+	micros := nanos / 1000
+	if nanos%1000 < 0 {
+		micros--
+	}
+	return uint64(day*86_400_000_000 + micros)
+}
