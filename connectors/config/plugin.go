@@ -186,7 +186,11 @@ func (r *Registry) Definitions(p *Plugin, d Defaults) []Definition {
 	if p.lakehouse {
 		own = lakehouseDefs(d)
 	}
-	return append(own, r.framework(p, d)...)
+	all := append(defs(own), r.framework(p, d)...)
+	for _, k := range []string{"key.converter", "value.converter", "header.converter"} {
+		all.find(k).Default = nil // null: the worker's, which validate shows
+	}
+	return all
 }
 
 // asRange shows a bare version as the range that it means.

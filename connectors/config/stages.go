@@ -115,7 +115,7 @@ func (e *evaluation) overrides() {
 				continue
 			}
 			d := plain(optional(k, String, Medium, nil, "The property "+name+" of the "+client+"'s Kafka client."))
-			if secretName(name) {
+			if SecretName(name) {
 				d.Type = Password
 			}
 			d.DisplayName = name

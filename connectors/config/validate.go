@@ -322,14 +322,14 @@ func (e *evaluation) message(key, msg string) {
 }
 
 func (e *evaluation) shownRaw(key string) *string {
-	if secretName(key) {
+	if SecretName(key) {
 		return text(hidden)
 	}
 	return e.props[key]
 }
 
-// secretName tells whether a free key is one whose value is not to be shown.
-func secretName(key string) bool {
+// SecretName tells whether a free key is one whose value is not to be shown.
+func SecretName(key string) bool {
 	k := strings.ToLower(key)
 	return slices.ContainsFunc([]string{"password", "secret", "token", "jaas", "credential", "user.info", "private.key", "keystore.key"}, func(s string) bool {
 		return strings.Contains(k, s)
