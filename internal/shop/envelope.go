@@ -66,7 +66,7 @@ func schemasOf(topic string, table int) schemaTexts {
 
 // encode makes the record of an event.
 func (s *Shop) encode(e *event) Record {
-	r := Record{Topic: s.topics[e.Table], Partition: e.Partition, Headers: []Header{
+	r := Record{Topic: s.topics[e.Table], Partition: e.Partition, TimestampMs: (e.Micros + capture) / 1000, Headers: []Header{
 		{"__debezium.context.connectorLogicalName", []byte(s.opts.Prefix)},
 		{"__debezium.context.taskId", []byte("0")},
 		{"__debezium.context.connectorName", []byte("postgresql")},

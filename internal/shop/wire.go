@@ -41,9 +41,11 @@ type Record struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	Key       []byte
-	Value     []byte
-	Headers   []Header
+	// TimestampMs is the connector's clock, in milliseconds since the epoch.
+	TimestampMs int64
+	Key         []byte
+	Value       []byte
+	Headers     []Header
 }
 
 const placeholder = "__debezium_unavailable_value"
