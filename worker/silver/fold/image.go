@@ -1,0 +1,144 @@
+package fold
+
+import (
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/schema"
+)
+
+// Meta is what a row keeps of the event that made it.
+type Meta struct {
+	Op      byte // c u r, under soft deletes d
+	TsUs    int64
+	EventID string
+}
+
+// Image is a row in the making: one value for each source column of the table.
+type Image struct {
+	Vals []connectors.Value
+	// Rescue holds by column, as raw JSON, what did not fit. nil: nothing.
+	Rescue map[int]string
+	// From holds by column the sequence of the event that told the value, where that is not the row's own: the value was
+	// carried over. nil: no column was.
+	From map[int]Stamp
+	// Origin is the position of the key change by which the row came to its key, kept while columns are carried over.
+	Origin string
+
+	Meta  Meta
+	Stamp Stamp
+	// Deleted marks the last image of a row under soft deletes.
+	Deleted bool
+}
+
+// Clone copies what a fold changes.
+func (m *Image) Clone() *Image {
+	c := *m
+	c.Vals = append([]connectors.Value(nil), m.Vals...)
+	c.Rescue, c.From = nil, nil
+	for k, v := range m.Rescue {
+		c.setRescue(k, v)
+	}
+	for k, v := range m.From {
+		c.setFrom(k, v)
+	}
+	return &c
+}
+
+func (m *Image) setRescue(col int, raw string) {
+	if m.Rescue == nil {
+		m.Rescue = map[int]string{}
+	}
+	m.Rescue[col] = raw
+}
+
+func (m *Image) setFrom(col int, s Stamp) {
+	if m.From == nil {
+		m.From = map[int]Stamp{}
+	}
+	m.From[col] = s
+}
+
+// told gives the sequence of the event that told a column's value.
+func (m *Image) told(col int) Stamp {
+	if s, ok := m.From[col]; ok {
+		return s
+	}
+	return m.Stamp
+}
+
+// take copies a column of another image, where that is known longer than here.
+func (m *Image) take(col int, o *Image, from Stamp) {
+	m.Vals[col] = o.at(col)
+	delete(m.Rescue, col)
+	if raw, ok := o.Rescue[col]; ok {
+		m.setRescue(col, raw)
+	}
+	m.setFrom(col, from)
+}
+
+// at gives a column's value; columns that were added after the image was made are NULL.
+func (m *Image) at(col int) connectors.Value {
+	if col < len(m.Vals) {
+		return m.Vals[col]
+	}
+	return connectors.NullValue()
+}
+
+// Unknown tells that the event did not say the column's value.
+func Unknown(v *connectors.Value) bool {
+	return v.State == connectors.Unavailable || v.State == connectors.Absent
+}
+
+// Gaps tells that a part of a nested value is not known.
+func Gaps(v *connectors.Value) bool {
+	if v.State != connectors.Present {
+		return Unknown(v)
+	}
+	if v.Kind < schema.Array {
+		return false
+	}
+	kids := v.Kids()
+	for i := range kids {
+		if Gaps(&kids[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// Mend fills the unknown parts of a nested value from an older one: members of structs by place, entries of maps by key,
+// elements of arrays by place where the arrays are of one length. What stays unknown becomes NULL.
+func Mend(v, old connectors.Value) connectors.Value {
+	if Unknown(&v) {
+		if old.State == connectors.Present {
+			return old
+		}
+		return connectors.NullValue()
+	}
+	if v.State != connectors.Present || v.Kind < schema.Array || !Gaps(&v) {
+		return v
+	}
+	kids := append([]connectors.Value(nil), v.Kids()...)
+	same := old.State == connectors.Present && old.Kind == v.Kind
+	was := old.Kids()
+	for i := range kids {
+		var o connectors.Value
+		switch {
+		case !same:
+		case v.Kind == schema.Map:
+			if i%2 == 0 {
+				continue
+			}
+			for k := 0; k+1 < len(was); k += 2 {
+				if was[k].Equal(kids[i-1]) {
+					o = was[k+1]
+					break
+				}
+			}
+		case v.Kind == schema.Array && len(was) != len(kids):
+		case i < len(was):
+			o = was[i]
+		}
+		kids[i] = Mend(kids[i], o)
+	}
+	return connectors.Nested(v.Kind, kids)
+}

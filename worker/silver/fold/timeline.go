@@ -1,0 +1,539 @@
+package fold
+
+import (
+	"slices"
+	"strings"
+
+	"sluice.io/sluice/connectors"
+)
+
+// Event is one change of one key, made ready for folding.
+type Event struct {
+	Stamp Stamp
+	// Sub orders the changes of one record, which share its offset.
+	Sub int32
+	Op  connectors.Op // Insert, Update, Read, Delete
+	// Tx is equal for the events of one transaction and differs from those of others; "" where that is not known.
+	Tx string
+	// Image holds an upsert's row: Vals in all four states, Meta, Rescue. nil for deletes, unless soft deletes keep Before.
+	Image *Image
+	// Before is the row that a delete removed, where the event tells it whole.
+	Before *Image
+	// From is the key that the row had, To the key that it gets, of the halves of a key change. Zero: none.
+	From, To Hash
+}
+
+// Base is what the table says of a key before the merge.
+type Base struct {
+	Stamp Stamp
+	// Image is the row; nil for a tombstone.
+	Image *Image
+}
+
+// Open remembers that inside one transaction a key was created while it was there: a key shift of which the delete of the
+// row before is still to come (formats.md §1.6).
+type Open struct {
+	Tx string
+	// Under are the rows that lie below the one that shows, oldest first.
+	Under []*Image
+}
+
+// Fill is an older image that came late for the key that a row had before a key change: it tells columns that the row
+// carried over.
+type Fill struct {
+	// Origin is the position of the key change.
+	Origin string
+	// Image has the values, Image.Stamp and Image.From say from when they are.
+	Image *Image
+}
+
+// Input is what Fold needs to know of one key.
+type Input struct {
+	Base   *Base // nil: the key is unknown
+	Events []Event
+	Open   *Open
+	Fills  []Fill
+	// Moved gives the row of the key that e's row had, as it was just before e; nil where it is not known.
+	Moved func(e *Event) *Image
+	Rules Rules
+}
+
+// Rules are the parts of the configuration that matter to a fold.
+type Rules struct {
+	// Soft keeps the last image of deleted rows.
+	Soft bool
+	// IgnoreNulls takes NULLs of updates for unchanged values.
+	IgnoreNulls bool
+}
+
+// Output is what became of the key.
+type Output struct {
+	// Changed tells that the table must change: to Image, or to nothing when Image is nil.
+	Changed bool
+	Image   *Image
+	// Stamp is up to where the key is decided: the sequence of the row or of the tombstone. Of a key that is not there it
+	// is only valid when Dead is set.
+	Stamp Stamp
+	Dead  bool
+	// Open is to be remembered; nil: nothing.
+	Open *Open
+	// Moves are the deletes that were first halves of key changes, in order.
+	Moves []Move
+	// Unfilled counts the columns whose value is not known from anywhere: NULL was written.
+	Unfilled int
+	// Duplicates and Stale count events that changed nothing.
+	Duplicates, Stale int
+}
+
+// Move is the first half of a key change: the row, as it was, leaves to another key.
+type Move struct {
+	Stamp Stamp
+	To    Hash
+	Image *Image // nil: not known
+}
+
+// Sort orders events by age, equal ones as they came.
+func Sort(ev []Event) {
+	slices.SortStableFunc(ev, func(a, b Event) int {
+		if c := Compare(a.Stamp, b.Stamp); c != 0 || a.Stamp.Off != b.Stamp.Off {
+			return c
+		}
+		return int(a.Sub) - int(b.Sub)
+	})
+}
+
+// Fold applies the events of one key to its state. Events may come in any order and may hold repeats.
+func Fold(in Input) Output {
+	f := folder{in: in}
+	ev := slices.Clone(in.Events)
+	liftAll(ev, in.Base)
+	Sort(ev)
+	if in.Open != nil {
+		f.tx, f.under = in.Open.Tx, slices.Clone(in.Open.Under)
+	}
+	baseDone := in.Base == nil
+	for i := range ev {
+		e := &ev[i]
+		if !baseDone && Compare(e.Stamp, in.Base.Stamp) >= 0 {
+			f.base()
+			baseDone = true
+		}
+		if i > 0 && twice(&ev[i-1], e) || in.Base != nil && f.repeats(e) {
+			f.out.Duplicates++
+			continue
+		}
+		f.late = !baseDone
+		if e.Op == connectors.Delete {
+			f.remove(e)
+		} else {
+			f.upsert(e)
+		}
+	}
+	if !baseDone {
+		f.late = false
+		f.base()
+	}
+	return f.done()
+}
+
+// liftAll gives changes without position the place behind the change that they follow.
+func liftAll(ev []Event, base *Base) {
+	mixed := base != nil && base.Stamp.Pos != ""
+	bare := false
+	for i := range ev {
+		if ev[i].Stamp.Pos == "" {
+			bare = true
+		} else {
+			mixed = true
+		}
+	}
+	if !bare || !mixed {
+		return
+	}
+	slices.SortStableFunc(ev, func(a, b Event) int { return tail(a.Stamp, b.Stamp) })
+	var prev Stamp
+	if base != nil {
+		prev = base.Stamp
+	}
+	for i := range ev {
+		ev[i].Stamp = ev[i].Stamp.Lift(prev)
+		if Compare(ev[i].Stamp, prev) > 0 || prev.Pos == "" {
+			prev = ev[i].Stamp
+		}
+	}
+}
+
+type folder struct {
+	in  Input
+	out Output
+
+	live  bool
+	img   *Image // of a key that is not live: columns that late events told, or nil
+	stamp Stamp  // newest event applied
+	seen  bool   // stamp is valid
+	// floor is the newest delete that was passed.
+	floor Stamp
+	tx    string // of the shift
+	under []*Image
+	imgTx string // transaction of the event that made img
+
+	late  bool // the events now are older than the base
+	dirty bool
+}
+
+// repeats tells whether an event is the one that made the base.
+func (f *folder) repeats(e *Event) bool {
+	b := f.in.Base
+	if Compare(e.Stamp, b.Stamp) == 0 {
+		return true
+	}
+	// A position that may be shared: the same content at the same position is a repeat too.
+	if e.Stamp.Exact || e.Stamp.Pos == "" || e.Stamp.Pos != b.Stamp.Pos || e.Stamp.Epoch != b.Stamp.Epoch {
+		return false
+	}
+	if e.Op == connectors.Delete {
+		return b.Image == nil || b.Image.Deleted
+	}
+	return b.Image != nil && !b.Image.Deleted && e.Image != nil && e.Image.Meta.Op == b.Image.Meta.Op && equalKnown(e.Image, b.Image)
+}
+
+// twice tells whether b repeats a, the event before it in order.
+func twice(a, b *Event) bool {
+	if a.Stamp.Off == b.Stamp.Off && a.Stamp.Part == b.Stamp.Part && a.Sub != b.Sub {
+		return false
+	}
+	if Compare(a.Stamp, b.Stamp) == 0 {
+		return true
+	}
+	if b.Stamp.Pos == "" || a.Stamp.Pos != b.Stamp.Pos || a.Stamp.Epoch != b.Stamp.Epoch || a.Op != b.Op || a.Image == nil != (b.Image == nil) {
+		return false
+	}
+	return a.Image == nil || a.Image.Meta.Op == b.Image.Meta.Op && len(a.Image.Vals) == len(b.Image.Vals) && sameStates(a.Image, b.Image)
+}
+
+func sameStates(a, b *Image) bool {
+	for i := range a.Vals {
+		if !a.Vals[i].Equal(b.Vals[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// equalKnown tells whether two images agree in all that the first one tells.
+func equalKnown(e, row *Image) bool {
+	for i := range e.Vals {
+		v := &e.Vals[i]
+		if Gaps(v) {
+			continue
+		}
+		o := row.at(i)
+		if v.State != connectors.Present && o.State != connectors.Present {
+			continue
+		}
+		if !v.Equal(o) {
+			return false
+		}
+	}
+	return true
+}
+
+// base puts the row of the table in its place among the events.
+func (f *folder) base() {
+	b := f.in.Base
+	f.late = false
+	f.stamp, f.seen = b.Stamp, true
+	if b.Image == nil {
+		f.live, f.img, f.floor = false, nil, b.Stamp
+		return
+	}
+	img := b.Image
+	if len(img.From) > 0 && (f.img != nil || f.floor.set() || len(f.in.Fills) > 0) {
+		img = img.Clone()
+		for _, col := range carriedCols(img) {
+			from := img.From[col]
+			best, src := from, (*Image)(nil)
+			if f.img != nil {
+				if t, ok := f.known(col); ok && Compare(t, best) > 0 {
+					best, src = t, f.img
+				}
+			}
+			for i := range f.in.Fills {
+				fl := &f.in.Fills[i]
+				if fl.Origin == "" || fl.Origin != img.Origin || col >= len(fl.Image.Vals) || Gaps(&fl.Image.Vals[col]) {
+					continue
+				}
+				if t := fl.Image.told(col); Compare(t, best) > 0 && Compare(t, b.Stamp) < 0 {
+					best, src = t, fl.Image
+				}
+			}
+			switch {
+			case src != nil:
+				img.take(col, src, best)
+				f.dirty = true
+			case f.floor.set() && Compare(f.floor, from) > 0 && img.Origin == "":
+				// The value is from before a delete that came late: it was another row's.
+				img.Vals[col] = connectors.NullValue()
+				delete(img.Rescue, col)
+				img.setFrom(col, f.floor)
+				f.dirty = true
+			}
+		}
+	}
+	f.img, f.live, f.imgTx = img, !img.Deleted, ""
+	if img.Deleted {
+		f.floor = b.Stamp
+	}
+}
+
+func carriedCols(m *Image) []int {
+	cols := make([]int, 0, len(m.From))
+	for c := range m.From {
+		cols = append(cols, c)
+	}
+	slices.Sort(cols)
+	return cols
+}
+
+// known gives when the events before the base told a column, if they did.
+func (f *folder) known(col int) (Stamp, bool) {
+	if col >= len(f.img.Vals) || Gaps(&f.img.Vals[col]) {
+		return Stamp{}, false
+	}
+	return f.img.told(col), true
+}
+
+func (s Stamp) set() bool { return s.Pos != "" || s.Off != 0 || s.Part != 0 || s.Epoch != 0 }
+
+func (f *folder) upsert(e *Event) {
+	if f.late {
+		f.out.Stale++
+	} else {
+		f.dirty = true
+	}
+	old := f.img
+	if f.live && e.Op == connectors.Insert && e.Tx != "" && e.Tx != f.imgTx && !f.late {
+		// A create while the key is there: its old row lies below until its delete comes.
+		if f.tx != e.Tx {
+			f.tx, f.under = e.Tx, nil
+		}
+		f.under = append(f.under, f.img)
+		old = nil
+	}
+	if !f.live && old != nil && old.Deleted {
+		old = nil
+	}
+	img := e.Image.Clone()
+	img.Stamp, img.Deleted = e.Stamp, false
+	var moved *Image
+	asked := false
+	for i := range img.Vals {
+		v := &img.Vals[i]
+		carry := Unknown(v) || f.in.Rules.IgnoreNulls && v.State == connectors.Null && e.Op == connectors.Update && img.Rescue[i] == ""
+		if !carry {
+			if Gaps(v) { // inside of a nested value
+				src := old
+				if !e.From.IsZero() && f.in.Moved != nil && !asked {
+					moved, asked = f.in.Moved(e), true
+				}
+				if moved != nil {
+					src = moved
+				}
+				var o connectors.Value
+				if src != nil {
+					o = src.at(i)
+				}
+				*v = Mend(*v, o)
+			}
+			continue
+		}
+		if !e.From.IsZero() && e.Op != connectors.Update && !asked && f.in.Moved != nil {
+			moved, asked = f.in.Moved(e), true
+			if moved != nil {
+				img.Origin = e.Stamp.Pos
+			}
+		}
+		null := v.State == connectors.Null
+		switch src := pick(moved, old, asked); {
+		case src != nil && i < len(src.Vals) && !Unknown(&src.Vals[i]):
+			img.take(i, src, src.told(i))
+		case f.late:
+			// Nothing is known of the column at this time; the base may tell.
+		case null:
+		default:
+			*v = connectors.NullValue()
+			img.setFrom(i, f.floor)
+			f.out.Unfilled++
+		}
+	}
+	if img.Origin == "" && len(img.From) > 0 {
+		if !e.From.IsZero() {
+			img.Origin = e.Stamp.Pos
+		} else if old != nil {
+			img.Origin = old.Origin
+		}
+	}
+	f.img, f.live, f.imgTx = img, true, e.Tx
+	f.stamp, f.seen = e.Stamp, true
+}
+
+// pick chooses where unknown columns come from: the row of the old key for the second half of a key change.
+func pick(moved, old *Image, asked bool) *Image {
+	if moved != nil || asked && old == nil {
+		return moved
+	}
+	return old
+}
+
+func (f *folder) remove(e *Event) {
+	if f.late {
+		f.out.Stale++
+	} else {
+		f.dirty = true
+	}
+	if f.live && len(f.under) > 0 && f.tx == e.Tx && !f.late {
+		f.voids(e)
+		return
+	}
+	if !e.To.IsZero() && !f.late {
+		m := Move{Stamp: e.Stamp, To: e.To}
+		if f.live && f.img != nil {
+			m.Image = f.img
+		} else if e.Before != nil {
+			m.Image = e.Before
+		}
+		f.out.Moves = append(f.out.Moves, m)
+	}
+	if f.in.Rules.Soft && !f.late {
+		f.soften(e)
+	} else {
+		f.img = nil
+	}
+	f.live, f.imgTx = false, ""
+	f.floor = e.Stamp
+	f.stamp, f.seen = e.Stamp, true
+	f.under, f.tx = nil, ""
+}
+
+// voids takes away one of several rows that share a key inside a transaction: net, the key stays.
+func (f *folder) voids(e *Event) {
+	top := e.Before != nil && f.img != nil && equalKnown(e.Before, f.img)
+	if top {
+		for _, u := range f.under {
+			if u != nil && equalKnown(e.Before, u) {
+				top = false // both are equal: it does not matter which goes
+			}
+		}
+	}
+	n := len(f.under) - 1
+	if top && f.under[n] != nil {
+		f.img = f.under[n].Clone()
+		f.under = f.under[:n]
+	} else {
+		drop := 0
+		for i, u := range f.under {
+			if e.Before != nil && u != nil && equalKnown(e.Before, u) {
+				drop = i
+				break
+			}
+		}
+		f.under = slices.Delete(f.under, drop, drop+1)
+		f.img = f.img.Clone()
+	}
+	// The key is decided up to this delete, so that a repeat of it changes nothing.
+	f.img.Stamp = e.Stamp
+	f.stamp, f.seen = e.Stamp, true
+	if len(f.under) == 0 {
+		f.tx = ""
+	}
+}
+
+// soften keeps the last image of a deleted row.
+func (f *folder) soften(e *Event) {
+	img := f.img
+	if e.Before != nil {
+		img = e.Before
+	}
+	if img == nil {
+		return
+	}
+	img = img.Clone()
+	if e.Before != nil && f.img != nil {
+		for i := range img.Vals {
+			if Gaps(&img.Vals[i]) {
+				img.Vals[i] = Mend(img.Vals[i], f.img.at(i))
+			}
+		}
+	}
+	img.Stamp, img.Deleted = e.Stamp, true
+	img.Meta.Op = 'd'
+	if e.Image != nil {
+		img.Meta = e.Image.Meta
+	}
+	f.img = img
+}
+
+func (f *folder) done() Output {
+	o := &f.out
+	o.Changed, o.Stamp = f.dirty, f.stamp
+	if f.live || f.in.Rules.Soft && f.img != nil && f.img.Deleted {
+		o.Image = f.img
+	}
+	o.Dead = o.Image == nil && f.seen
+	if o.Image != nil {
+		for c, s := range o.Image.From {
+			if Compare(s, o.Image.Stamp) >= 0 {
+				delete(o.Image.From, c)
+			}
+		}
+	}
+	if len(f.under) > 0 && f.live {
+		o.Open = &Open{Tx: f.tx, Under: f.under}
+	}
+	return *o
+}
+
+// TxKey names the transaction of a change, "" where nothing tells it: the transaction block, or the part of the position that
+// is the same for all changes of a transaction.
+func TxKey(c *connectors.Change) string {
+	if c.Tx.Group != "" {
+		return c.Tx.Group
+	}
+	if c.Source == nil || c.Op == connectors.Read {
+		return ""
+	}
+	n := 0
+	switch strings.ToLower(c.Source.Connector) {
+	case "postgresql": // the commit before this transaction's
+		n = 8
+	case "mariadb": // the GTID's sequence
+		n = 8
+	case "sqlserver": // the commit
+		n = 10
+	case "oracle":
+		n = 16
+	}
+	if n == 0 || len(c.Position) < n {
+		return ""
+	}
+	return string(c.Position[:n])
+}
+
+// Newest gives the index of the newest of some stamps.
+func Newest(s []Stamp) int {
+	best := 0
+	for i := range s {
+		if Compare(s[i], s[best]) >= 0 {
+			best = i
+		}
+	}
+	return best
+}
+
+// ByHash orders by hash, for outputs that must not depend on the order of maps.
+func ByHash(a, b Hash) int {
+	if a.Lo != b.Lo {
+		return cmp(a.Lo, b.Lo)
+	}
+	return cmp(a.Hi, b.Hi)
+}

@@ -1,0 +1,437 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"slices"
+	"strings"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/worker/silver/fold"
+)
+
+// ErrFormat tells that an object is no state, is damaged, or is of a release that is newer than this one.
+var ErrFormat = errors.New("not a readable merge state")
+
+const (
+	magicState   = "SLUSTATE"
+	magicSegment = "SLUTOMBS"
+	// Version is that of the formats. A reader refuses higher ones.
+	Version = 1
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type enc struct{ b []byte }
+
+func (e *enc) u(v uint64) { e.b = binary.AppendUvarint(e.b, v) }
+func (e *enc) i(v int64)  { e.b = binary.AppendVarint(e.b, v) }
+func (e *enc) str(s string) {
+	e.u(uint64(len(s)))
+	e.b = append(e.b, s...)
+}
+func (e *enc) hash(h fold.Hash) {
+	e.b = binary.BigEndian.AppendUint64(e.b, h.Lo)
+	e.b = binary.BigEndian.AppendUint32(e.b, h.Hi)
+}
+func (e *enc) stamp(s fold.Stamp) {
+	x := uint64(0)
+	if s.Exact {
+		x = 1
+	}
+	e.u(x)
+	e.str(string(s.Seq()))
+}
+
+type dec struct {
+	b   string
+	err error
+}
+
+func (d *dec) fail(what string) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%w: %s", ErrFormat, what)
+	}
+	d.b = ""
+}
+
+func (d *dec) u() uint64 {
+	v, n := binary.Uvarint([]byte(d.b[:min(len(d.b), 10)]))
+	if n <= 0 {
+		d.fail("number cut off")
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *dec) i() int64 {
+	v, n := binary.Varint([]byte(d.b[:min(len(d.b), 10)]))
+	if n <= 0 {
+		d.fail("number cut off")
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+// n reads a count of things that need at least one byte each.
+func (d *dec) n() int {
+	v := d.u()
+	if v > uint64(len(d.b)) {
+		d.fail("count is beyond the end")
+		return 0
+	}
+	return int(v)
+}
+
+func (d *dec) str() string {
+	n := d.n()
+	s := d.b[:n]
+	d.b = d.b[n:]
+	return s
+}
+
+func (d *dec) hash() fold.Hash {
+	if len(d.b) < 12 {
+		d.fail("hash cut off")
+		return fold.Hash{}
+	}
+	b := []byte(d.b[:12])
+	d.b = d.b[12:]
+	return fold.Hash{Lo: binary.BigEndian.Uint64(b), Hi: binary.BigEndian.Uint32(b[8:])}
+}
+
+func (d *dec) stamp() fold.Stamp {
+	exact := d.u() == 1
+	s, err := fold.Parse(d.str())
+	if err != nil && d.err == nil {
+		d.fail(err.Error())
+	}
+	s.Exact = exact
+	return s
+}
+
+// Encode gives the bytes of a state object: magic, version, sections each with number and length (unknown ones are passed
+// over), CRC-32C of all before it.
+func (s *State) Encode() []byte {
+	e := enc{b: append(make([]byte, 0, 1024), magicState...)}
+	e.u(Version)
+	section := func(id uint64, f func(*enc)) {
+		var in enc
+		f(&in)
+		if len(in.b) > 0 {
+			e.u(id)
+			e.str(string(in.b))
+		}
+	}
+	section(1, func(e *enc) { encodeLineages(e, s.Lineages) })
+	section(2, func(e *enc) {
+		for _, t := range s.Topics {
+			e.str(t.Name)
+			e.u(uint64(t.Generation))
+			e.i(int64(t.MaxPartition))
+		}
+	})
+	section(3, func(e *enc) {
+		for _, t := range s.Truncates {
+			e.str(t.Topic)
+			e.str(t.Table)
+			e.stamp(t.Stamp)
+			e.i(t.AtMs)
+		}
+	})
+	section(4, func(e *enc) {
+		for _, x := range s.Deletes {
+			e.str(x.Topic)
+			e.i(int64(x.Partition))
+			e.i(x.Offset)
+			e.hash(x.Hash)
+		}
+	})
+	section(5, func(e *enc) {
+		for _, o := range s.Opens {
+			e.hash(o.Hash)
+			e.str(o.Tx)
+			e.i(o.AtMs)
+			e.u(uint64(len(o.Under)))
+			for _, r := range o.Under {
+				e.row(r)
+			}
+		}
+	})
+	section(6, func(e *enc) {
+		for _, m := range s.Moves {
+			e.hash(m.From)
+			e.hash(m.To)
+			e.stamp(m.Stamp)
+			e.i(m.AtMs)
+			e.row(m.Row)
+		}
+	})
+	section(7, func(e *enc) {
+		for _, g := range s.Segments {
+			e.str(g.Name)
+			e.i(g.Count)
+			e.i(g.Size)
+			e.i(g.NewestMs)
+		}
+	})
+	section(8, func(e *enc) {
+		for i := range s.Tombs {
+			e.tomb(&s.Tombs[i])
+		}
+	})
+	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
+}
+
+// Decode reads what Encode wrote.
+func Decode(data []byte) (*State, error) {
+	d, err := open(data, magicState)
+	if err != nil {
+		return nil, err
+	}
+	s := New()
+	for d.err == nil && d.b != "" {
+		id, body := d.u(), d.str()
+		in := &dec{b: body, err: d.err}
+		for in.err == nil && in.b != "" {
+			s.item(in, id)
+		}
+		d.err = in.err
+	}
+	return s, d.err
+}
+
+func (s *State) item(in *dec, id uint64) {
+	switch id {
+	case 1:
+		decodeLineages(in, s.Lineages)
+	case 2:
+		s.Topics = append(s.Topics, Topic{in.str(), uint32(in.u()), int32(in.i())})
+	case 3:
+		s.Truncates = append(s.Truncates, Truncate{in.str(), in.str(), in.stamp(), in.i()})
+	case 4:
+		s.Deletes = append(s.Deletes, Delete{in.str(), int32(in.i()), in.i(), in.hash()})
+	case 5:
+		o := Open{Hash: in.hash(), Tx: in.str(), AtMs: in.i()}
+		for n := in.n(); n > 0 && in.err == nil; n-- {
+			o.Under = append(o.Under, in.row())
+		}
+		s.Opens = append(s.Opens, o)
+	case 6:
+		s.Moves = append(s.Moves, Move{From: in.hash(), To: in.hash(), Stamp: in.stamp(), AtMs: in.i(), Row: in.row()})
+	case 7:
+		s.Segments = append(s.Segments, Segment{in.str(), in.i(), in.i(), in.i()})
+	case 8:
+		s.Tombs = append(s.Tombs, in.tomb())
+	default:
+		in.b = "" // of a later release that older ones may pass over
+	}
+}
+
+func open(data []byte, magic string) (*dec, error) {
+	if len(data) < len(magic)+5 || string(data[:len(magic)]) != magic {
+		return nil, fmt.Errorf("%w: it does not begin with %s", ErrFormat, magic)
+	}
+	body := data[:len(data)-4]
+	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(data[len(data)-4:]) {
+		return nil, fmt.Errorf("%w: checksum is wrong", ErrFormat)
+	}
+	d := &dec{b: string(body[len(magic):])}
+	if v := d.u(); d.err == nil && v > Version {
+		return nil, fmt.Errorf("%w: it is of format %d, this release knows %d", ErrFormat, v, Version)
+	}
+	return d, d.err
+}
+
+func encodeLineages(e *enc, l *fold.Lineages) {
+	if len(l.Sources) == 0 && len(l.Parts) == 0 {
+		return
+	}
+	names := make([]string, 0, len(l.Sources))
+	for n := range l.Sources {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	e.u(uint64(len(names)))
+	for _, n := range names {
+		s := l.Sources[n]
+		e.str(n)
+		e.u(uint64(s.Cur))
+		e.i(s.FromTs)
+		e.u(uint64(len(s.Names)))
+		for _, x := range s.Names {
+			e.str(x.Name)
+			e.u(uint64(x.Epoch))
+		}
+	}
+	parts := make([]fold.PartKey, 0, len(l.Parts))
+	for k := range l.Parts {
+		parts = append(parts, k)
+	}
+	slices.SortFunc(parts, func(a, b fold.PartKey) int {
+		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
+			return c
+		}
+		return int(a.Partition) - int(b.Partition)
+	})
+	e.u(uint64(len(parts)))
+	for _, k := range parts {
+		p := l.Parts[k]
+		e.str(k.Topic)
+		e.i(int64(k.Partition))
+		e.u(uint64(p.Epoch))
+		e.i(p.OldTs)
+		e.str(p.Lineage)
+	}
+}
+
+func decodeLineages(d *dec, l *fold.Lineages) {
+	for n := d.n(); n > 0 && d.err == nil; n-- {
+		s := l.Source(d.str())
+		s.Cur, s.FromTs = uint32(d.u()), d.i()
+		for k := d.n(); k > 0 && d.err == nil; k-- {
+			s.Names = append(s.Names, fold.LineageName{Name: d.str(), Epoch: uint32(d.u())})
+		}
+	}
+	for n := d.n(); n > 0 && d.err == nil; n-- {
+		topic := d.str()
+		p := l.Part(topic, int32(d.i()))
+		p.Epoch, p.OldTs, p.Lineage = uint32(d.u()), d.i(), d.str()
+	}
+}
+
+func (e *enc) tomb(t *Tomb) {
+	e.hash(t.Hash)
+	e.str(string(t.Seq))
+	e.str(string(t.Add))
+	e.i(t.AtMs)
+}
+
+func (d *dec) tomb() Tomb {
+	return Tomb{Hash: d.hash(), Seq: fold.Seq(d.str()), Add: fold.Seq(d.str()), AtMs: d.i()}
+}
+
+// EncodeTombs gives the bytes of a segment.
+func EncodeTombs(tombs []Tomb) []byte {
+	e := enc{b: append(make([]byte, 0, 32+72*len(tombs)), magicSegment...)}
+	e.u(Version)
+	for i := range tombs {
+		e.tomb(&tombs[i])
+	}
+	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
+}
+
+// DecodeTombs reads what EncodeTombs wrote.
+func DecodeTombs(data []byte) ([]Tomb, error) {
+	d, err := open(data, magicSegment)
+	if err != nil {
+		return nil, err
+	}
+	var out []Tomb
+	for d.err == nil && d.b != "" {
+		out = append(out, d.tomb())
+	}
+	return out, d.err
+}
+
+func (e *enc) row(r *Row) {
+	if r == nil {
+		e.u(0)
+		return
+	}
+	e.u(1)
+	e.stamp(r.Stamp)
+	e.u(uint64(r.Meta.Op))
+	e.i(r.Meta.TsUs)
+	e.str(r.Meta.EventID)
+	e.u(uint64(len(r.Names)))
+	for i, n := range r.Names {
+		e.str(n)
+		e.value(r.Values[i])
+		if r.Rescue == nil {
+			e.str("")
+		} else {
+			e.str(r.Rescue[i])
+		}
+		if r.From == nil || r.From[i] == nil {
+			e.u(0)
+		} else {
+			e.u(1)
+			e.stamp(*r.From[i])
+		}
+	}
+}
+
+func (d *dec) row() *Row {
+	if d.u() == 0 {
+		return nil
+	}
+	r := &Row{Stamp: d.stamp()}
+	r.Meta = fold.Meta{Op: byte(d.u()), TsUs: d.i(), EventID: d.str()}
+	for n := d.n(); n > 0 && d.err == nil; n-- {
+		r.Names = append(r.Names, d.str())
+		r.Values = append(r.Values, d.value(0))
+		r.Rescue = append(r.Rescue, d.str())
+		var from *fold.Stamp
+		if d.u() == 1 {
+			s := d.stamp()
+			from = &s
+		}
+		r.From = append(r.From, from)
+	}
+	return r
+}
+
+func (e *enc) value(v connectors.Value) {
+	e.u(uint64(v.State))
+	if v.State != connectors.Present {
+		return
+	}
+	e.u(uint64(v.Kind))
+	switch v.Kind {
+	case schema.Array, schema.Map, schema.Struct:
+		kids := v.Kids()
+		e.u(uint64(len(kids)))
+		for _, k := range kids {
+			e.value(k)
+		}
+	case schema.String, schema.Binary, schema.Decimal:
+		e.i(v.Int)
+		e.str(v.Str)
+	default:
+		e.i(v.Int)
+	}
+}
+
+func (d *dec) value(depth int) connectors.Value {
+	v := connectors.Value{State: connectors.State(d.u())}
+	if v.State != connectors.Present {
+		return v
+	}
+	k := d.u()
+	if k > math.MaxUint8 || depth > 200 {
+		d.fail("value")
+		return v
+	}
+	v.Kind = schema.Kind(k)
+	switch v.Kind {
+	case schema.Array, schema.Map, schema.Struct:
+		kids := make([]connectors.Value, 0, 4)
+		for n := d.n(); n > 0 && d.err == nil; n-- {
+			kids = append(kids, d.value(depth+1))
+		}
+		return connectors.Nested(v.Kind, kids)
+	case schema.String, schema.Binary, schema.Decimal:
+		v.Int = d.i()
+		v.Str = d.str()
+	default:
+		v.Int = d.i()
+	}
+	return v
+}

@@ -1,0 +1,112 @@
+package state
+
+import (
+	"slices"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/worker/silver/fold"
+)
+
+// State is what the merge of one table remembers.
+type State struct {
+	Lineages *fold.Lineages
+	// Topics has the generation of partitions of each topic without positions.
+	Topics []Topic
+	// Truncates hold back rows that are older than the newest truncate of their source.
+	Truncates []Truncate
+	// Deletes are those whose tombstone record has not been seen, the newest few of each partition.
+	Deletes []Delete
+	Opens   []Open
+	Moves   []Move
+	// Segments and Tombs, together, are the tombstones: in objects of their own, and inline.
+	Segments []Segment
+	Tombs    []Tomb
+}
+
+// New gives the state of a table that was not merged into.
+func New() *State { return &State{Lineages: fold.NewLineages()} }
+
+// Clone copies the state, so that a merge that fails leaves no trace. What is never changed in place is shared.
+func (s *State) Clone() *State {
+	c := *s
+	c.Lineages = s.Lineages.Clone()
+	c.Topics = slices.Clone(s.Topics)
+	c.Truncates = slices.Clone(s.Truncates)
+	c.Deletes = slices.Clone(s.Deletes)
+	c.Opens = slices.Clone(s.Opens)
+	c.Moves = slices.Clone(s.Moves)
+	c.Segments = slices.Clone(s.Segments)
+	c.Tombs = slices.Clip(s.Tombs) // appended to, never changed
+	return &c
+}
+
+// Topic is what is known of a topic's partitions.
+type Topic struct {
+	Name         string
+	Generation   uint32
+	MaxPartition int32
+}
+
+// Truncate is the newest truncate of a source table.
+type Truncate struct {
+	// Topic is where it came from; Table names the source table.
+	Topic, Table string
+	Stamp        fold.Stamp
+	AtMs         int64 // Kafka's time
+}
+
+// Delete is a delete that a tombstone record may follow.
+type Delete struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Hash      fold.Hash
+}
+
+// Open is fold.Open of a key.
+type Open struct {
+	Hash  fold.Hash
+	Tx    string
+	AtMs  int64
+	Under []*Row
+}
+
+// Move is the first half of a key change whose second half is to come, or may still get a late value.
+type Move struct {
+	From, To fold.Hash
+	Stamp    fold.Stamp
+	AtMs     int64
+	// Row is the row as it left, as far as its columns may be unavailable in the second half; nil when that was merged.
+	Row *Row
+}
+
+// Row is an image by column name of the source.
+type Row struct {
+	Names  []string
+	Values []connectors.Value
+	Rescue []string // raw JSON by column, "" for none; may be nil
+	// Stamp is when the row was told, From the exceptions by column; may be nil.
+	Stamp fold.Stamp
+	From  []*fold.Stamp
+	Meta  fold.Meta
+}
+
+// Tomb says that a key was deleted, or, in a table without key, that a row was removed.
+type Tomb struct {
+	Hash fold.Hash
+	// Seq is the delete's.
+	Seq fold.Seq
+	// Add is, in a table without key, the sequence of the insert that the delete took back; "" where that is to come.
+	Add fold.Seq
+	// AtMs is Kafka's time of the delete.
+	AtMs int64
+}
+
+// Segment is an object of tombstones.
+type Segment struct {
+	Name  string // below the table's _sluice folder
+	Count int64
+	Size  int64
+	// NewestMs is the highest AtMs in it.
+	NewestMs int64
+}
