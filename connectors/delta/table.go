@@ -28,6 +28,8 @@ type Table struct {
 	// refreshing is held by the one that reads the log on; a channel, so that waiting for it respects a context.
 	refreshing chan struct{}
 	cached     atomic.Pointer[cachedSnapshot]
+	// checkpointed is the newest version that we have written a checkpoint of.
+	checkpointed atomic.Int64
 
 	mu     sync.Mutex
 	recent map[int64]*Actions // of the newest commits, for conflict checks
