@@ -70,8 +70,10 @@ func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
 		}
 	}()
 	store, err = raftboltdb.New(raftboltdb.Options{
-		Path:                    path,
-		BoltOptions:             &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true},
+		Path: path,
+		// The list of free pages is kept in the file: without it bolt walks all pages at start, on a goroutine of its
+		// own, where a damaged page would end the process before anybody could say why.
+		BoltOptions:             &bbolt.Options{Timeout: 2 * time.Second, FreelistType: bbolt.FreelistMapType},
 		MsgpackUseNewTimeFormat: true,
 	})
 	switch {

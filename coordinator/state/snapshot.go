@@ -209,3 +209,33 @@ func (s *State) loadConnector(r *snapshotv1.Connector) {
 	}
 	s.connectors[c.Name] = c
 }
+
+// Adopt makes a state that was read from a backup fit for the cluster whose present state is live: its members and its
+// name stay, nobody owns anything, and every connector starts again.
+func (s *State) Adopt(live *State) {
+	s.clusterID = live.clusterID
+	s.feature = max(s.feature, live.feature)
+	s.index = live.index
+	s.members = map[string]*Member{}
+	for _, m := range live.Members() {
+		s.members[m.ID] = &m
+	}
+	s.requests, s.order = map[string]Outcome{}, nil
+	for id, o := range live.requests {
+		s.requests[id] = o
+	}
+	s.order = append(s.order, live.order...)
+	s.assigned = map[ownership.TaskID]*ownership.Assignment{}
+	s.byNode = map[string]map[ownership.TaskID]*ownership.Assignment{}
+	s.held = map[partition]ownership.TaskID{}
+	for _, c := range s.connectors {
+		c.Version, c.Generation = s.index, s.index
+		c.node = ""
+		c.start(s.index)
+		for _, t := range c.tasks {
+			if !t.parked {
+				t.status = ownership.TaskStatus{ID: t.ID, State: ownership.Unassigned}
+			}
+		}
+	}
+}

@@ -257,3 +257,16 @@ func sorted[K cmp.Ordered, V any](m map[K]V) []V {
 	}
 	return out
 }
+
+// TaskStatus gives the status of a task that its connector wants.
+func (s *State) TaskStatus(id ownership.TaskID) (ownership.TaskStatus, bool) {
+	c, ok := s.connectors[id.Connector]
+	if !ok {
+		return ownership.TaskStatus{}, false
+	}
+	t, ok := c.tasks[id]
+	if !ok {
+		return ownership.TaskStatus{}, false
+	}
+	return t.status, true
+}

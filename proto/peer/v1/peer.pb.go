@@ -1318,6 +1318,7 @@ type AdminRequest struct {
 	//	*AdminRequest_Remove
 	//	*AdminRequest_TransferLeader
 	//	*AdminRequest_Snapshot
+	//	*AdminRequest_Restore
 	Op            isAdminRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1387,6 +1388,15 @@ func (x *AdminRequest) GetSnapshot() *TakeSnapshot {
 	return nil
 }
 
+func (x *AdminRequest) GetRestore() []byte {
+	if x != nil {
+		if x, ok := x.Op.(*AdminRequest_Restore); ok {
+			return x.Restore
+		}
+	}
+	return nil
+}
+
 type isAdminRequest_Op interface {
 	isAdminRequest_Op()
 }
@@ -1406,11 +1416,18 @@ type AdminRequest_Snapshot struct {
 	Snapshot *TakeSnapshot `protobuf:"bytes,3,opt,name=snapshot,proto3,oneof"`
 }
 
+type AdminRequest_Restore struct {
+	// Replaces connectors and their targets by those of a saved state (snapshot/v1 records).
+	Restore []byte `protobuf:"bytes,4,opt,name=restore,proto3,oneof"`
+}
+
 func (*AdminRequest_Remove) isAdminRequest_Op() {}
 
 func (*AdminRequest_TransferLeader) isAdminRequest_Op() {}
 
 func (*AdminRequest_Snapshot) isAdminRequest_Op() {}
+
+func (*AdminRequest_Restore) isAdminRequest_Op() {}
 
 type TransferLeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1635,11 +1652,12 @@ const file_peer_v1_peer_proto_rawDesc = "" +
 	"\bwithdraw\x18\x03 \x01(\bR\bwithdraw\"E\n" +
 	"\fVoteResponse\x12\x18\n" +
 	"\agranted\x18\x01 \x01(\bR\agranted\x12\x1b\n" +
-	"\tvoted_for\x18\x02 \x01(\tR\bvotedFor\"\xb5\x01\n" +
+	"\tvoted_for\x18\x02 \x01(\tR\bvotedFor\"\xd1\x01\n" +
 	"\fAdminRequest\x12\x18\n" +
 	"\x06remove\x18\x01 \x01(\tH\x00R\x06remove\x12I\n" +
 	"\x0ftransfer_leader\x18\x02 \x01(\v2\x1e.sluice.peer.v1.TransferLeaderH\x00R\x0etransferLeader\x12:\n" +
-	"\bsnapshot\x18\x03 \x01(\v2\x1c.sluice.peer.v1.TakeSnapshotH\x00R\bsnapshotB\x04\n" +
+	"\bsnapshot\x18\x03 \x01(\v2\x1c.sluice.peer.v1.TakeSnapshotH\x00R\bsnapshot\x12\x1a\n" +
+	"\arestore\x18\x04 \x01(\fH\x00R\arestoreB\x04\n" +
 	"\x02op\")\n" +
 	"\x0eTransferLeader\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"\x0e\n" +
@@ -1747,6 +1765,7 @@ func file_peer_v1_peer_proto_init() {
 		(*AdminRequest_Remove)(nil),
 		(*AdminRequest_TransferLeader)(nil),
 		(*AdminRequest_Snapshot)(nil),
+		(*AdminRequest_Restore)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

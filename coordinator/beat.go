@@ -1,0 +1,134 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sluice.io/sluice/coordinator/state"
+	peerv1 "sluice.io/sluice/proto/peer/v1"
+)
+
+// beat tells the leader that this node lives, and keeps the lease by its answers.
+func (c *Coordinator) beat(ctx context.Context) {
+	for {
+		c.beatOnce(ctx)
+		pause := c.timing.Heartbeat
+		if !c.isReady() || !c.holdsLease() {
+			pause = min(pause, 20*time.Millisecond)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (c *Coordinator) isReady() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *Coordinator) beatOnce(ctx context.Context) {
+	c.mu.Lock()
+	leaving := c.mu.leaving
+	c.mu.Unlock()
+	if leaving {
+		return
+	}
+	sent := time.Now()
+	req := c.heartbeat(sent)
+	var resp *peerv1.Response
+	if c.node.IsLeader() {
+		resp = c.serveHeartbeat(req)
+	} else {
+		_, addr := c.node.Leader()
+		if addr == "" {
+			return
+		}
+		callCtx, cancel := context.WithTimeout(ctx, c.timing.Lease/2)
+		defer cancel()
+		var err error
+		resp, err = c.call(callCtx, addr, &peerv1.Request{Body: &peerv1.Request_Heartbeat{Heartbeat: req}})
+		if err != nil {
+			return // the lease says how long this may go on
+		}
+	}
+	switch resp.GetCode() {
+	case "":
+		alone := false
+		if c.node.IsLeader() {
+			alone = len(c.node.Servers()) == 1
+		}
+		lease := time.Duration(resp.GetHeartbeat().GetLeaseMs()) * time.Millisecond
+		c.renewLease(sent, lease, alone)
+		c.checkReady()
+	case codeRemoved:
+		c.stop(fmt.Errorf("this node (%s) was removed from its cluster; to join again it has to start with an empty data.dir", c.opts.NodeID))
+	case codeDuplicate, codeWrongCluster:
+		c.stop(state.FromCode("conflict", resp.GetMessage()))
+	}
+}
+
+func (c *Coordinator) heartbeat(now time.Time) *peerv1.HeartbeatRequest {
+	req := &peerv1.HeartbeatRequest{
+		NodeId: c.opts.NodeID, Incarnation: c.incarnation, AppliedIndex: c.node.AppliedIndex(), UnixMs: now.UnixMilli(),
+		PeerAddress: c.opts.PeerAdvertised, RestAddress: c.opts.RESTAdvertised, Versions: c.versions(),
+	}
+	for id, l := range c.currentLoads() {
+		if l > 0 {
+			req.Loads = append(req.Loads, &peerv1.TaskLoad{Task: state.TaskIDToProto(id), Load: l})
+		}
+	}
+	return req
+}
+
+// checkReady closes Ready once the agreed state knows this life of this node.
+func (c *Coordinator) checkReady() {
+	if c.isReady() {
+		return
+	}
+	m, ok := view2(c.m, func(s *state.State) (state.Member, bool) { return s.Member(c.opts.NodeID) })
+	if ok && m.Incarnation == c.incarnation && m.Alive && c.ClusterID() != "" {
+		c.readyOnce.Do(func() {
+			c.setStage("ready")
+			c.log.Info("member of the cluster", "cluster", c.ClusterID(), "peer", c.opts.PeerAdvertised)
+			close(c.ready)
+			c.m.changed.broadcast()
+		})
+	}
+}
+
+func view2[A, B any](m *machine, f func(*state.State) (A, B)) (A, B) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return f(m.st)
+}
+
+// serveHeartbeat is the leader's side.
+func (c *Coordinator) serveHeartbeat(req *peerv1.HeartbeatRequest) *peerv1.Response {
+	l := c.leading()
+	if l == nil || !c.node.IsLeader() {
+		return c.notLeader()
+	}
+	known := false
+	for _, s := range c.node.Servers() {
+		known = known || s.ID == req.GetNodeId()
+	}
+	if !known {
+		return refuse(codeRemoved, fmt.Errorf("node %s is not a member of this cluster", req.GetNodeId()))
+	}
+	if err := l.pulses.heard(req); err != nil {
+		return refuse(codeDuplicate, err)
+	}
+	return &peerv1.Response{Body: &peerv1.Response_Heartbeat{Heartbeat: &peerv1.HeartbeatResponse{
+		Term: l.term, LeaseMs: uint32(c.timing.Lease.Milliseconds()), CommitIndex: c.node.CommitIndex(),
+	}}}
+}
