@@ -38,7 +38,11 @@ func (s *Server) tasksOf(c ownership.Connector) []ownership.Task {
 	if c.Target == ownership.TargetStopped {
 		return nil
 	}
-	return s.Cluster.Tasks(c.Name)
+	tasks, err := s.Cluster.Tasks(c.Name)
+	if err != nil {
+		return nil // it was deleted meanwhile
+	}
+	return tasks
 }
 
 func (s *Server) plugin(c ownership.Connector) *config.Plugin {
@@ -54,11 +58,11 @@ func (s *Server) kind(c ownership.Connector) string {
 
 // found gives the connector of the path, or the 404 with the text that its endpoint has.
 func (s *Server) found(r request, text string) (ownership.Connector, error) {
-	c, there := s.Cluster.Connector(r.connector())
-	if !there {
+	c, err := s.Cluster.Connector(r.connector())
+	if errors.Is(err, ownership.ErrNotFound) {
 		return c, fail(http.StatusNotFound, text, r.connector())
 	}
-	return c, nil
+	return c, err
 }
 
 const notFound = "Connector %s not found"
@@ -183,8 +187,8 @@ func (s *Server) putConfig(r request) (answer, error) {
 		return answer{}, err
 	}
 	doing(r.Context(), "validating the configuration of connector %s", r.connector())
-	old, there := s.Cluster.Connector(r.connector())
-	accepted, err := s.acceptable(r.Context(), props, !there || pointsElsewhere(old.Config, props))
+	old, missing := s.Cluster.Connector(r.connector())
+	accepted, err := s.acceptable(r.Context(), props, missing != nil || pointsElsewhere(old.Config, props))
 	if err != nil {
 		return answer{}, err
 	}
@@ -216,8 +220,8 @@ func pointsElsewhere(old map[string]string, to map[string]*string) bool {
 	return false
 }
 
-// patchConfig merges into the newest configuration; of two patches at once both are kept, since each replaces only
-// what it has read.
+// patchConfig merges into the configuration. What it will be is judged here, for the messages; the leader merges and
+// judges again, so that of two patches at once both are kept.
 func (s *Server) patchConfig(r request) (answer, error) {
 	in, err := readObject(r.Request)
 	if err != nil {
@@ -227,42 +231,40 @@ func (s *Server) patchConfig(r request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	for {
-		old, err := s.found(r, notFound)
-		if err != nil {
-			return answer{}, err
-		}
-		props := map[string]*string{}
-		for k, v := range old.Config {
-			props[k] = &v
-		}
-		for k, v := range patch {
-			if v == nil {
-				delete(props, k)
-			} else {
-				props[k] = v
-			}
-		}
-		if props, err = named(props, old.Name); err != nil {
-			return answer{}, err
-		}
-		doing(r.Context(), "validating the configuration of connector %s", old.Name)
-		accepted, err := s.acceptable(r.Context(), props, pointsElsewhere(old.Config, props))
-		if err != nil {
-			return answer{}, err
-		}
-		doing(r.Context(), "waiting for the cluster to agree on connector %s", old.Name)
-		c, err := s.Cluster.Replace(r.Context(), old.Name, accepted, old.Version)
-		switch {
-		case errors.Is(err, ownership.ErrConflict) && r.Context().Err() == nil:
-			continue
-		case errors.Is(err, ownership.ErrNotFound):
-			return answer{}, fail(http.StatusNotFound, notFound, old.Name)
-		case err != nil:
-			return answer{}, err
-		}
-		return ok(s.info(c))
+	old, err := s.found(r, notFound)
+	if err != nil {
+		return answer{}, err
 	}
+	props := map[string]*string{}
+	for k, v := range old.Config {
+		props[k] = &v
+	}
+	for k, v := range patch {
+		if v == nil {
+			delete(props, k)
+		} else {
+			props[k] = v
+		}
+	}
+	if _, kept := props["name"]; !kept {
+		delete(patch, "name") // the name cannot be taken away
+	}
+	if props, err = named(props, old.Name); err != nil {
+		return answer{}, err
+	}
+	doing(r.Context(), "validating the configuration of connector %s", old.Name)
+	if _, err := s.acceptable(r.Context(), props, pointsElsewhere(old.Config, props)); err != nil {
+		return answer{}, err
+	}
+	doing(r.Context(), "waiting for the cluster to agree on connector %s", old.Name)
+	c, err := s.Cluster.Patch(r.Context(), old.Name, patch)
+	if errors.Is(err, ownership.ErrNotFound) {
+		return answer{}, fail(http.StatusNotFound, notFound, old.Name)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(s.info(c))
 }
 
 func (s *Server) deleteConnector(r request) (answer, error) {

@@ -25,8 +25,7 @@ type fakeCluster struct {
 	members    []ownership.Member
 	version    uint64
 	err        error // of all writes
-	// beforeReplace runs once, between a patch's read and its write.
-	beforeReplace func()
+	busy       bool  // a node still holds tasks
 }
 
 type fakeConnector struct {
@@ -108,10 +107,15 @@ func (f *fakeCluster) settleOne(c *fakeConnector) {
 	}
 }
 
+// find is for writes, read for reads: they go on without a leader.
 func (f *fakeCluster) find(name string) (*fakeConnector, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
+	return f.read(name)
+}
+
+func (f *fakeCluster) read(name string) (*fakeConnector, error) {
 	c, ok := f.connectors[name]
 	if !ok {
 		return nil, fmt.Errorf("connector %s: %w", name, ownership.ErrNotFound)
@@ -131,36 +135,39 @@ func (f *fakeCluster) Connectors() []ownership.Connector {
 	return out
 }
 
-func (f *fakeCluster) Connector(name string) (ownership.Connector, bool) {
+func (f *fakeCluster) Connector(name string) (ownership.Connector, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, ok := f.connectors[name]
-	if !ok {
-		return ownership.Connector{}, false
+	c, err := f.read(name)
+	if err != nil {
+		return ownership.Connector{}, err
 	}
-	return c.Connector, true
+	return c.Connector, nil
 }
 
-func (f *fakeCluster) Status(name string) (ownership.ConnectorStatus, bool) {
+func (f *fakeCluster) Status(name string) (ownership.ConnectorStatus, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, ok := f.connectors[name]
-	if !ok {
-		return ownership.ConnectorStatus{}, false
+	c, err := f.read(name)
+	if err != nil {
+		return ownership.ConnectorStatus{}, err
 	}
 	st := c.state
 	st.Tasks = slices.Clone(st.Tasks)
-	return st, true
+	return st, nil
 }
 
-func (f *fakeCluster) Tasks(name string) []ownership.Task {
+func (f *fakeCluster) Tasks(name string) ([]ownership.Task, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if c, ok := f.connectors[name]; ok {
-		return slices.Clone(c.tasks)
+	c, err := f.read(name)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return slices.Clone(c.tasks), nil
 }
+
+func (f *fakeCluster) Idle(string) bool { return !f.busy }
 
 func (f *fakeCluster) ActiveTopics(name string) []string {
 	f.mu.Lock()
@@ -220,19 +227,20 @@ func (f *fakeCluster) change(c *fakeConnector, cfg map[string]string) {
 	c.Config, c.Version, c.dirty = cfg, f.version, true
 }
 
-func (f *fakeCluster) Replace(_ context.Context, name string, cfg map[string]string, version uint64) (ownership.Connector, error) {
-	if b := f.beforeReplace; b != nil {
-		f.beforeReplace = nil
-		b()
-	}
+func (f *fakeCluster) Patch(_ context.Context, name string, patch map[string]*string) (ownership.Connector, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c, err := f.find(name)
 	if err != nil {
 		return ownership.Connector{}, err
 	}
-	if c.Version != version {
-		return ownership.Connector{}, fmt.Errorf("connector %s was changed meanwhile: %w", name, ownership.ErrConflict)
+	cfg := maps.Clone(c.Config)
+	for k, v := range patch {
+		if v == nil {
+			delete(cfg, k)
+		} else {
+			cfg[k] = *v
+		}
 	}
 	f.change(c, cfg)
 	return c.Connector, nil
@@ -285,23 +293,21 @@ func (f *fakeCluster) Restart(_ context.Context, name string, o ownership.Restar
 	return st, nil
 }
 
-func (f *fakeCluster) RestartTask(_ context.Context, id ownership.TaskID) error {
+func (f *fakeCluster) RestartTask(_ context.Context, name string, number int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, err := f.find(id.Connector)
+	c, err := f.find(name)
 	if err != nil {
 		return err
 	}
-	for i, t := range c.state.Tasks {
-		if t.ID == id {
-			c.state.Tasks[i].State = ownership.Restarting
-			return nil
-		}
+	if number >= len(c.state.Tasks) {
+		return fmt.Errorf("task %d: %w", number, ownership.ErrNotFound)
 	}
-	return fmt.Errorf("task %s: %w", id, ownership.ErrNotFound)
+	c.state.Tasks[number].State = ownership.Restarting
+	return nil
 }
 
-func (f *fakeCluster) ResetTopics(_ context.Context, name string) error {
+func (f *fakeCluster) ResetActiveTopics(_ context.Context, name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c, ok := f.connectors[name]; ok {

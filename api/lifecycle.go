@@ -33,8 +33,8 @@ type taskState struct {
 
 // status is there from the moment at which the connector is: UNASSIGNED at first (connect.md §7.7).
 func (s *Server) status(c ownership.Connector) statusBody {
-	st, there := s.Cluster.Status(c.Name)
-	if !there {
+	st, err := s.Cluster.Status(c.Name)
+	if err != nil {
 		st = ownership.ConnectorStatus{Name: c.Name, State: ownership.Unassigned}
 	}
 	return s.statusOf(c, st)
@@ -86,7 +86,7 @@ func (s *Server) getTaskStatus(r request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if c, there := s.Cluster.Connector(r.connector()); there {
+	if c, err := s.Cluster.Connector(r.connector()); err == nil {
 		if tasks := s.status(c).Tasks; n >= 0 && n < len(tasks) {
 			return ok(tasks[n])
 		}
@@ -152,12 +152,11 @@ func (s *Server) restartTask(r request) (answer, error) {
 		return answer{}, err
 	}
 	unknown := fail(http.StatusNotFound, "Unknown task: %s-%d", c.Name, n)
-	tasks := s.tasksOf(c)
-	if n < 0 || n >= len(tasks) {
+	if n < 0 || n >= len(s.tasksOf(c)) {
 		return answer{}, unknown
 	}
 	doing(r.Context(), "waiting for the cluster to agree on the restart of task %s-%d", c.Name, n)
-	err = s.Cluster.RestartTask(r.Context(), tasks[n].ID)
+	err = s.Cluster.RestartTask(r.Context(), c.Name, n)
 	if errors.Is(err, ownership.ErrNotFound) {
 		return answer{}, unknown
 	}
@@ -186,7 +185,7 @@ func (s *Server) resetTopics(r request) (answer, error) {
 		return answer{}, fail(http.StatusForbidden, "Topic tracking reset is disabled.")
 	}
 	doing(r.Context(), "waiting for the cluster to forget the topics of connector %s", r.connector())
-	if err := s.Cluster.ResetTopics(r.Context(), r.connector()); err != nil && !errors.Is(err, ownership.ErrNotFound) {
+	if err := s.Cluster.ResetActiveTopics(r.Context(), r.connector()); err != nil && !errors.Is(err, ownership.ErrNotFound) {
 		return answer{}, err
 	}
 	return empty(http.StatusAccepted)

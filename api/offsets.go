@@ -128,8 +128,8 @@ func (s *Server) stopped(r request) (ownership.Connector, error) {
 		return c, fail(http.StatusBadRequest, "Connectors must be in the STOPPED state before their offsets can be modified. This can be done for the specified connector "+
 			"by issuing a 'PUT' request to the '/connectors/%s/stop' endpoint", c.Name)
 	}
-	if tasks := s.Cluster.Tasks(c.Name); len(tasks) > 0 {
-		return c, fail(http.StatusInternalServerError, "Failed to modify offsets for connector %s: %d zombie sink task(s) have not given up their partitions yet; it is safe to retry", c.Name, len(tasks))
+	if !s.Cluster.Idle(c.Name) {
+		return c, fail(http.StatusInternalServerError, "Failed to modify offsets for connector %s: a zombie sink task has not given up its partitions yet; it is safe to retry", c.Name)
 	}
 	return c, nil
 }

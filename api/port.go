@@ -21,11 +21,13 @@ type Cluster interface {
 	ClusterID() string
 	// Connectors gives all connectors, sorted by name.
 	Connectors() []ownership.Connector
-	Connector(name string) (ownership.Connector, bool)
+	Connector(name string) (ownership.Connector, error)
 	// Status gives the states of a connector and its tasks; the task ids of REST are places in Status.Tasks.
-	Status(name string) (ownership.ConnectorStatus, bool)
+	Status(name string) (ownership.ConnectorStatus, error)
 	// Tasks gives the tasks in the same order.
-	Tasks(name string) []ownership.Task
+	Tasks(name string) ([]ownership.Task, error)
+	// Idle tells that no node holds a task of the connector any more.
+	Idle(name string) bool
 	// ActiveTopics gives the topics of which records have passed since the last reset, sorted.
 	ActiveTopics(name string) []string
 	Members() []ownership.Member
@@ -34,15 +36,17 @@ type Cluster interface {
 	Create(ctx context.Context, name string, config map[string]string, initial ownership.TargetState) (ownership.Connector, error)
 	// Put creates a connector or replaces its configuration. The same configuration again restarts nothing.
 	Put(ctx context.Context, name string, config map[string]string) (c ownership.Connector, created bool, err error)
-	// Replace replaces the configuration that has the given version, or fails with ErrConflict.
-	Replace(ctx context.Context, name string, config map[string]string, version uint64) (ownership.Connector, error)
+	// Patch merges into the newest configuration, so that of two patches at once none is lost. A nil value removes
+	// its key.
+	Patch(ctx context.Context, name string, patch map[string]*string) (ownership.Connector, error)
 	Delete(ctx context.Context, name string) error
 	SetTarget(ctx context.Context, name string, target ownership.TargetState) error
 	// Restart starts the connector, its tasks, or those that have failed, anew. The answer shows what was selected as
 	// RESTARTING.
 	Restart(ctx context.Context, name string, o ownership.RestartOptions) (ownership.ConnectorStatus, error)
-	RestartTask(ctx context.Context, id ownership.TaskID) error
-	ResetTopics(ctx context.Context, name string) error
+	// RestartTask starts the task with this place in Tasks anew.
+	RestartTask(ctx context.Context, name string, number int) error
+	ResetActiveTopics(ctx context.Context, name string) error
 }
 
 // Offset is the progress of one topic partition: the next offset to be read. A negative Next asks that the progress

@@ -99,7 +99,10 @@ func (s *Server) ownTasks(r request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	st, _ := s.Cluster.Status(c.Name)
+	st, err := s.Cluster.Status(c.Name)
+	if err != nil {
+		return answer{}, err
+	}
 	out := []ownTask{}
 	for i, t := range s.tasksOf(c) {
 		o := ownTask{ID: i, Name: t.ID.String(), Kind: "partitions", Topic: t.ID.Topic, Partitions: t.Partitions, Table: t.ID.Table, Topics: t.Topics, State: string(ownership.Unassigned)}
@@ -161,7 +164,10 @@ type memberBody struct {
 func (s *Server) members() []memberBody {
 	tasks := map[string]int{}
 	for _, c := range s.Cluster.Connectors() {
-		st, _ := s.Cluster.Status(c.Name)
+		st, err := s.Cluster.Status(c.Name)
+		if err != nil {
+			continue // it was deleted meanwhile
+		}
 		for _, t := range st.Tasks {
 			tasks[t.Node]++
 		}
