@@ -142,6 +142,9 @@ type Change struct {
 	OldKey, NewKey Row
 	Before, After  Row
 	BeforeQuality  BeforeQuality
+	// AbsentIsNull: columns of the table that After does not mention are NULL (AWS DMS leaves NULLs out). Otherwise they
+	// are unchanged.
+	AbsentIsNull bool
 
 	Position   Position
 	PosQuality PosQuality

@@ -24,9 +24,6 @@ func (d *Decoder) meaning(c *connectors.Change, rec *connectors.Record, sch *com
 	if e.text[envSource] == "" || e.text[envSource][0] != '{' {
 		return connectors.Poison(connectors.ClassIncomplete, "source is not an object")
 	}
-	if err := d.readSource(e.text[envSource]); err != nil {
-		return err
-	}
 	src, err := d.source()
 	if err != nil {
 		return err

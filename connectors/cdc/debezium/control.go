@@ -21,7 +21,7 @@ func (d *Decoder) control(c *connectors.Change, rec *connectors.Record, sch *com
 	switch {
 	case strings.HasSuffix(name, ".Heartbeat"), onlyTime && strings.HasPrefix(rec.Topic, heartbeatPrefix), onlyTime && serverKey(rec):
 		c.ControlKind = connectors.Heartbeat
-	case strings.HasSuffix(name, ".TransactionMetadataValue"), e.has(envStatus) && e.has(envID) && isTxStatus(e.text[envStatus]):
+	case strings.HasSuffix(name, ".TransactionMetadataValue"), isTxStatus(e.text[envStatus]) && e.has(envID) && e.only(envStatus, envID, envEventCount, envDataCollections, envTsMs):
 		if !isTxStatus(e.text[envStatus]) {
 			return connectors.Poison(connectors.ClassUnknown, "a transaction's status is %s", e.text[envStatus])
 		}
@@ -33,9 +33,10 @@ func (d *Decoder) control(c *connectors.Change, rec *connectors.Record, sch *com
 			c.Tx.ID, _, _ = d.r.Str(id, 0)
 			c.Tx.Group = txGroup(c.Tx.ID, engineOther)
 		}
-	case strings.HasSuffix(name, ".SchemaChangeValue"), e.has(envTableChanges) || e.has(envDDL) && e.has(envDatabaseName):
+	case strings.HasSuffix(name, ".SchemaChangeValue"), e.has(envSource) && e.has(envDatabaseName) && (e.has(envTableChanges) || e.has(envDDL)):
 		c.ControlKind = connectors.SchemaChange
-	case strings.HasSuffix(name, ".Notification"), e.has(envAggregateType) && e.has(envType):
+	case strings.HasSuffix(name, ".Notification"), e.has(envID) && e.has(envAggregateType) && e.has(envType) &&
+		e.only(envID, envAggregateType, envType, envAdditionalData, envTimestamp):
 		c.ControlKind = connectors.Notification
 	case strings.HasSuffix(name, ".MessageValue") && e.has(envMessage):
 		c.ControlKind = connectors.LogicalMessage
@@ -51,9 +52,6 @@ func (d *Decoder) control(c *connectors.Change, rec *connectors.Record, sch *com
 		return connectors.Poison(connectors.ClassBadValue, "ts_ms is not an integer")
 	}
 	if t := e.text[envSource]; t != "" && t[0] == '{' {
-		if err := d.readSource(t); err != nil {
-			return err
-		}
 		src, err := d.source()
 		if err != nil {
 			return err

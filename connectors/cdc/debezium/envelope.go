@@ -29,11 +29,17 @@ const (
 	envTableChanges
 	envAggregateType
 	envType
+	envEventCount
+	envDataCollections
+	envAdditionalData
+	envTimestamp
+	envSchemaName
 	envCount
 )
 
 var envelopeNames = []string{"before", "after", "source", "transaction", "op", "ts_ms", "ts_us", "ts_ns", "schema", "payload",
-	"message", "updateDescription", "status", "id", "databaseName", "ddl", "tableChanges", "aggregate_type", "type"}
+	"message", "updateDescription", "status", "id", "databaseName", "ddl", "tableChanges", "aggregate_type", "type",
+	"event_count", "data_collections", "additional_data", "timestamp", "schemaName"}
 
 // envelope is the top of one event: the texts of its members as sent, empty where absent or null.
 type envelope struct {
@@ -43,11 +49,18 @@ type envelope struct {
 	others  int // members that are not known here
 
 	after connectors.Row
-	// afterAt is the text from which after was read.
-	afterText string
 }
 
 func (e *envelope) reset() { *e = envelope{} }
+
+// only tells that the event has no members but these.
+func (e *envelope) only(members ...int) bool {
+	set := uint32(0)
+	for _, m := range members {
+		set |= 1 << m
+	}
+	return e.others == 0 && e.set&^set == 0
+}
 
 func (e *envelope) has(m int) bool { return e.set&(1<<m) != 0 }
 
@@ -60,7 +73,12 @@ func (d *Decoder) envelope(s string, i int, sch *compiled) int {
 		if at < 0 || at >= len(s) {
 			return d.r.Malformed(s, i)
 		}
-		if id == envAfter && s[at] == '{' {
+		if id == envSource && s[at] == '{' {
+			if i = d.readSource(s, at); i < 0 {
+				return -1
+			}
+			e.text[envSource] = s[at:i]
+		} else if id == envAfter && s[at] == '{' {
 			var err error
 			if e.after, i, err = d.row(s, at, sch, true); err != nil {
 				return -1

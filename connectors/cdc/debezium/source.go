@@ -83,50 +83,47 @@ type source struct {
 
 const maxSources = 4096
 
-func (d *Decoder) readSource(text string) error {
+// readSource reads the source block at i.
+func (d *Decoder) readSource(s string, i int) int {
 	b := &d.s
 	*b = sourceBlock{}
-	i, more := js.Open(text, 0, '}')
+	i, more := js.Open(s, i, '}')
 	for k := 0; more; k++ {
-		id, at := d.src.Read(text, i, k)
-		if at < 0 || at >= len(text) {
-			d.r.Malformed(text, i)
-			return d.r.Err
+		id, at := d.src.Read(s, i, k)
+		if at < 0 || at >= len(s) {
+			return d.r.Malformed(s, i)
 		}
-		switch c := text[at]; {
+		bit := uint32(1) << id
+		switch c := s[at]; {
 		case c == '"':
-			end, escaped := js.String(text, at)
+			end, escaped := js.String(s, at)
 			if end < 0 {
-				d.r.Malformed(text, at)
-				return d.r.Err
+				return d.r.Malformed(s, at)
 			}
-			b.text[id] = text[at+1 : end-1]
-			b.strings |= 1 << id
-			b.escaped &^= 1 << id
+			b.text[id] = s[at+1 : end-1]
+			b.strings |= bit
+			b.escaped &^= bit
 			if escaped {
-				b.escaped |= 1 << id
+				b.escaped |= bit
 			}
 			i = end
 		default:
-			if i = js.Skip(text, at); i < 0 {
-				d.r.Malformed(text, at)
-				return d.r.Err
+			if i = js.Skip(s, at); i < 0 {
+				return d.r.Malformed(s, at)
 			}
-			b.strings &^= 1 << id
-			b.escaped &^= 1 << id
+			b.strings &^= bit
+			b.escaped &^= bit
+			b.text[id] = s[at:i]
 			if c == 'n' {
 				b.text[id] = ""
-			} else {
-				b.text[id] = text[at:i]
 			}
 		}
 		at = i
-		if i, more = js.Next(text, i, '}'); i < 0 {
-			d.r.Malformed(text, at)
-			return d.r.Err
+		if i, more = js.Next(s, i, '}'); i < 0 {
+			return d.r.Malformed(s, at)
 		}
 	}
-	return nil
+	return i
 }
 
 func (b *sourceBlock) isString(id int) bool { return b.strings&(1<<id) != 0 }
