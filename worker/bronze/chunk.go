@@ -237,16 +237,19 @@ func (a *Appender) info(c *chunk) delta.CommitInfo {
 	}
 }
 
-func (a *Appender) createOptions() delta.CreateOptions {
+func (a *Appender) createOptions() delta.CreateOptions { return TableOptions(a.o.Topic) }
+
+// TableOptions describe the bronze table of a topic as it is made.
+func TableOptions(topic string) delta.CreateOptions {
 	return delta.CreateOptions{
 		Schema: bronzeSchema,
-		Name:   a.o.Topic,
+		Name:   topic,
 		Configuration: map[string]string{
 			delta.PropAppendOnly:         "true",
 			delta.PropCheckpointInterval: strconv.Itoa(commit.CheckpointEvery),
 			delta.PropStatsColumnNames:   joinNames(statsColumns),
 		},
-		Description: "Raw change events of the Kafka topic " + a.o.Topic + ", one row per record",
+		Description: "Raw change events of the Kafka topic " + topic + ", one row per record",
 	}
 }
 

@@ -1,7 +1,6 @@
 package commit
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -184,12 +183,14 @@ func settle(ctx context.Context, table *delta.Table, base int64, a Append) (vers
 	}
 	from := max(base-64, 0) // an earlier call may have begun on an older version
 	for v := s.Version; v >= from; v-- {
-		data, err := table.Bucket().Get(ctx, fmt.Sprintf("%s/_delta_log/%020d.json", table.Path(), v))
+		files, err := Appended(ctx, table, v)
 		if err != nil {
 			return 0, false, err
 		}
-		if len(a.Files) > 0 && bytes.Contains(data, []byte(a.Files[0].Path)) {
-			return v, true, nil
+		for _, f := range files {
+			if len(a.Files) > 0 && f == a.Files[0].Path {
+				return v, true, nil
+			}
 		}
 	}
 	return 0, false, nil
@@ -200,7 +201,7 @@ const CheckpointEvery = 100
 
 // checkpoint writes one in the background when it is due.
 func (t *Tables) checkpoint(e *entry, table *delta.Table, s *delta.Snapshot) {
-	if s == nil || s.Version == 0 || s.Version%CheckpointEvery != 0 || !e.busy.CompareAndSwap(false, true) {
+	if s == nil || !s.CheckpointDue() || !e.busy.CompareAndSwap(false, true) {
 		return
 	}
 	t.wg.Add(1)
@@ -209,13 +210,7 @@ func (t *Tables) checkpoint(e *entry, table *delta.Table, s *delta.Snapshot) {
 		defer e.busy.Store(false)
 		ctx, cancel := context.WithTimeout(context.Background(), checkpointTimeout)
 		defer cancel()
-		cp, ok := any(table).(interface {
-			Checkpoint(context.Context, *delta.Snapshot) error
-		})
-		if !ok {
-			return
-		}
-		if err := cp.Checkpoint(ctx, s); err != nil {
+		if _, err := table.Checkpoint(ctx, s, delta.CheckpointOptions{}); err != nil {
 			t.log.Warn("the checkpoint was not written; the next one will be", "table", table.URL(), "version", s.Version, "error", err)
 		}
 	}()

@@ -1,0 +1,205 @@
+package bronze
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/worker/commit"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+)
+
+// readColumns are what a record and its change are made of again.
+var readColumns = []string{
+	"kafka_key", "before", "after", "operation", "topic", "partition", "offset", "kafka_timestamp", "source", "transaction",
+	"capture_ts_ns", "value_schema", "headers", "kafka_value",
+}
+
+// Positions in readColumns.
+const (
+	inKey = iota
+	inBefore
+	inAfter
+	inOperation
+	inTopic
+	inPartition
+	inOffset
+	inTimestamp
+	inSource
+	inTransaction
+	inCapture
+	inSchema
+	inHeaders
+	inValue
+)
+
+// ReadVersion gives the changes that a version of a bronze table appended, as decoding their records gave them, in the
+// order of (partition, offset) within each file. Rows that could not be decoded are left out: they are dead letters. A version
+// that appended nothing gives none. topics, where not nil, says of which topics.
+func ReadVersion(ctx context.Context, t *delta.Table, version int64, dec connectors.Decoder, topics func(string) bool) ([]connectors.Change, error) {
+	files, err := commit.Appended(ctx, t, version)
+	if err != nil {
+		return nil, fmt.Errorf("read version %d of %s: %w", version, t.URL(), err)
+	}
+	var out []connectors.Change
+	for _, path := range files {
+		if out, err = readFile(ctx, t, path, dec, topics, out); err != nil {
+			return nil, fmt.Errorf("read %s of %s: %w", path, t.URL(), err)
+		}
+	}
+	return out, nil
+}
+
+func readFile(ctx context.Context, t *delta.Table, path string, dec connectors.Decoder, topics func(string) bool, out []connectors.Change) ([]connectors.Change, error) {
+	key, err := t.ObjectKey(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := t.Bucket().Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	f, err := columnar.OpenFile(ctx, bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	target := bronzeSchema
+	for b, err := range f.Read(ctx, columnar.ReadOptions{Columns: readColumns, Target: &target}) {
+		if err != nil {
+			return nil, err
+		}
+		// The record is not released: values point into its memory, which the garbage collector looks after.
+		if out, err = decodeRecord(b.Record, dec, topics, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// columns are the arrays of a record, by their types.
+type columns struct {
+	key, value                                        *array.Binary
+	before, after, op, topic, source, txn, embeddedSc *array.String
+	partition                                         *array.Int32
+	offset, capture                                   *array.Int64
+	timestamp                                         *array.Timestamp
+	headers                                           *array.List
+}
+
+func columnsOf(rec arrow.Record) (c columns, err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("its columns have other types than those of a bronze table")
+		}
+	}()
+	c.key, c.value = rec.Column(inKey).(*array.Binary), rec.Column(inValue).(*array.Binary)
+	text := func(i int) *array.String { return rec.Column(i).(*array.String) }
+	c.before, c.after, c.op, c.topic = text(inBefore), text(inAfter), text(inOperation), text(inTopic)
+	c.source, c.txn, c.embeddedSc = text(inSource), text(inTransaction), text(inSchema)
+	c.partition = rec.Column(inPartition).(*array.Int32)
+	c.offset, c.capture = rec.Column(inOffset).(*array.Int64), rec.Column(inCapture).(*array.Int64)
+	c.timestamp = rec.Column(inTimestamp).(*array.Timestamp)
+	c.headers = rec.Column(inHeaders).(*array.List)
+	return c, nil
+}
+
+func decodeRecord(rec arrow.Record, dec connectors.Decoder, topics func(string) bool, out []connectors.Change) ([]connectors.Change, error) {
+	c, err := columnsOf(rec)
+	if err != nil {
+		return nil, err
+	}
+	n := int(rec.NumRows())
+	records := make([]connectors.Record, n)
+	var slab []byte
+	for i := range n {
+		op := orEmpty(c.op, i)
+		if op == "" || topics != nil && !topics(c.topic.Value(i)) {
+			continue
+		}
+		r := &records[i]
+		slab, err = c.record(r, i, op, dec, slab)
+		if err != nil {
+			return nil, err
+		}
+		if out, err = dec.Decode(out, r); err != nil {
+			return nil, fmt.Errorf("row %s was decoded before, and now: %w", r.EventID(), err)
+		}
+	}
+	return out, nil
+}
+
+// record makes row i a Kafka record again. slab holds the values that are rebuilt.
+func (c *columns) record(r *connectors.Record, i int, op string, dec connectors.Decoder, slab []byte) ([]byte, error) {
+	*r = connectors.Record{Topic: c.topic.Value(i), Partition: c.partition.Value(i), Offset: c.offset.Value(i), TimestampMs: -1}
+	if c.timestamp.IsValid(i) {
+		r.TimestampMs = floorDiv(int64(c.timestamp.Value(i)), 1000)
+	}
+	if c.key.IsValid(i) {
+		r.Key = notNil(c.key.Value(i))
+	}
+	r.Headers = c.headersOf(i)
+	switch {
+	case c.value.IsValid(i):
+		r.Value = notNil(c.value.Value(i))
+	case op != opTombstone:
+		rebuilder, ok := dec.(connectors.Rebuilder)
+		if !ok {
+			return nil, fmt.Errorf("row %s has no kafka_value, and the format cannot make it again; is cdc.format another one than when it was written?", r.EventID())
+		}
+		raw := connectors.Raw{
+			Before: orEmpty(c.before, i), After: orEmpty(c.after, i), Source: orEmpty(c.source, i),
+			Transaction: orEmpty(c.txn, i), Schema: orEmpty(c.embeddedSc, i), Complete: true,
+		}
+		capture := int64(0)
+		if c.capture.IsValid(i) {
+			capture = c.capture.Value(i)
+		}
+		const piece = 1 << 18
+		if need := len(raw.Before) + len(raw.After) + len(raw.Source) + len(raw.Transaction) + len(raw.Schema) + 256; cap(slab)-len(slab) < need {
+			slab = make([]byte, 0, max(piece, need))
+		}
+		at := len(slab)
+		slab = rebuilder.Rebuild(slab, op, capture, raw)
+		r.Value = slab[at:len(slab):len(slab)]
+	}
+	return slab, nil
+}
+
+func (c *columns) headersOf(i int) []connectors.Header {
+	if c.headers.IsNull(i) {
+		return nil
+	}
+	from, to := c.headers.ValueOffsets(i)
+	st := c.headers.ListValues().(*array.Struct)
+	names, values := st.Field(0).(*array.String), st.Field(1).(*array.Binary)
+	out := make([]connectors.Header, 0, to-from)
+	for k := int(from); k < int(to); k++ {
+		h := connectors.Header{Key: names.Value(k)}
+		if values.IsValid(k) {
+			h.Value = notNil(values.Value(k))
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+func orEmpty(a *array.String, i int) string {
+	if a.IsNull(i) {
+		return ""
+	}
+	return a.Value(i)
+}
+
+// notNil keeps empty and null apart.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
