@@ -130,6 +130,8 @@ type Options struct {
 	Stats func() any
 	// Drain moves the tasks of a member away, or lets them come back; nil: 404.
 	Drain func(ctx context.Context, member string, on bool) error
+	// Admin has the verbs of operators on the cluster; nil: 404.
+	Admin Admin
 
 	// Timeout bounds a request (default 90 s), HealthTimeout a GET /health (default 10 s).
 	Timeout, HealthTimeout time.Duration

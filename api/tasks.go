@@ -124,6 +124,7 @@ func (s *Server) ownRoutes(on func(path string, methods ...method)) {
 	on("/sluice/v1/cluster", get(s.ownCluster))
 	on("/sluice/v1/cluster/members", get(s.ownMembers))
 	on("/sluice/v1/cluster/members/{member}/drain", does(http.MethodPut, s.drain(true)), does(http.MethodDelete, s.drain(false)))
+	s.adminRoutes(on)
 	on("/sluice/v1/connectors/{connector}/tasks", get(s.ownTasks))
 	on("/sluice/v1/tables", get(s.ownTables))
 	on("/sluice/v1/stats", get(s.ownStats))
