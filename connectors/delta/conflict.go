@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"sluice.io/sluice/connectors/delta/dv"
 )
 
 // conflicts tells whether the commit can't come after winner (delta.md §4.2). next is the snapshot with the winner in it.
@@ -90,13 +94,42 @@ func (c *Commit) removeConflict(ctx context.Context, winner *Actions, next *Snap
 	return nil
 }
 
-// mergeDV rebases a deletion of rows onto what a winner made of the same file.
-func (c *Commit) mergeDV(_ context.Context, d *dvChange, now *Add) error {
+// mergeDV rebases a deletion of rows onto a deletion of other rows of the same file (delta.md §4.3): positions are
+// absolute in an immutable file, so that disjoint deletions commute.
+func (c *Commit) mergeDV(ctx context.Context, d *dvChange, now *Add) error {
 	if now.DVID() == d.base.DVID() {
 		d.base = now // only statistics or tags changed
 		return nil
 	}
-	return fmt.Errorf("%w: rows of %s, of which this commit deletes rows", ErrConcurrentRemove, d.base.Path)
+	read := func(x *dv.Descriptor) (*roaring64.Bitmap, error) {
+		if x == nil {
+			return roaring64.New(), nil
+		}
+		return dv.Read(ctx, c.t.bucket, c.t.path, *x)
+	}
+	base, err := read(d.origin.DeletionVector)
+	if err != nil {
+		return err
+	}
+	ours, err := read(&d.ours)
+	if err != nil {
+		return err
+	}
+	theirs, err := read(now.DeletionVector)
+	if err != nil {
+		return err
+	}
+	mine := roaring64.AndNot(ours, base)
+	if mine.Intersects(roaring64.AndNot(theirs, base)) {
+		return fmt.Errorf("%w: rows of %s that this commit deletes were deleted", ErrConcurrentRemove, d.base.Path)
+	}
+	merged := roaring64.Or(ours, theirs)
+	ds, _, err := dv.Write(ctx, c.t.bucket, c.t.path, []*roaring64.Bitmap{merged})
+	if err != nil {
+		return err
+	}
+	d.base, d.next = now, ds[0]
+	return nil
 }
 
 // assignRowIDs gives new files their row ids where the table tracks rows (delta.md §1.11). It is done anew on every
