@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 
+	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/schema"
 )
 
@@ -239,4 +240,33 @@ func appendClock(dst []byte, us int64, digits int) []byte {
 		dst = append(dst, byte('0'+f/n%10))
 	}
 	return dst
+}
+
+// FormatValue prints a decimal, date or timestamp value as canonical JSON does, without the quotes; other values are
+// printed in Go's way.
+func FormatValue(v connectors.Value, t schema.Type) string {
+	switch t.Kind {
+	case schema.Decimal:
+		if n, ok := parseUnscaled(v.Str); ok {
+			return string(appendDecimal(nil, n, int(v.Int)))
+		}
+		return "0x" + fmt.Sprintf("%x", v.Str)
+	case schema.Date:
+		return string(appendDate(nil, v.Int))
+	case schema.Timestamp, schema.TimestampNTZ:
+		days := floorDiv(v.Int, 86_400_000_000)
+		b := append(appendDate(nil, days), 'T')
+		b = appendClock(b, v.Int-days*86_400_000_000, 6)
+		if t.Kind == schema.Timestamp {
+			b = append(b, 'Z')
+		}
+		return string(b)
+	case schema.Boolean:
+		return strconv.FormatBool(v.Int != 0)
+	case schema.Float, schema.Double:
+		return strconv.FormatFloat(v.Float64(), 'g', -1, 64)
+	case schema.String, schema.Binary:
+		return v.Str
+	}
+	return strconv.FormatInt(v.Int, 10)
 }

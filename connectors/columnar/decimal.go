@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
+
+	"sluice.io/sluice/connectors"
 )
 
 // parseUnscaled reads big-endian two's complement. ok is false where the number needs more than 128 bits.
@@ -153,4 +155,27 @@ func pad19(d []byte, v uint64) []byte {
 		d = append(d, '0')
 	}
 	return append(d, s...)
+}
+
+// CompareDecimals orders two present decimals by value, whatever their scales. Numbers that need more than 38 digits on a
+// common scale are compared as floats.
+func CompareDecimals(a, b connectors.Value) int {
+	x, ok1 := parseUnscaled(a.Str)
+	y, ok2 := parseUnscaled(b.Str)
+	scale := int(max(a.Int, b.Int))
+	if ok1 && ok2 {
+		p, ok3 := rescale(x, int(a.Int), scale)
+		q, ok4 := rescale(y, int(b.Int), scale)
+		if ok3 && ok4 {
+			return p.Cmp(q)
+		}
+	}
+	f, g := x.ToFloat64(int32(a.Int)), y.ToFloat64(int32(b.Int))
+	switch {
+	case f < g:
+		return -1
+	case f > g:
+		return 1
+	}
+	return 0
 }

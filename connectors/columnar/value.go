@@ -68,3 +68,14 @@ func ValueAt(a arrow.Array, t schema.Type, row int) connectors.Value {
 	}
 	return connectors.NullValue()
 }
+
+// Constant makes an array of n times one value, of type ArrowType(t). A value that is not present gives nulls.
+func Constant(t schema.Type, v connectors.Value, n int) (arrow.Array, error) {
+	b := NewBuilder(schema.Schema{Fields: []schema.Field{{Name: "v", Type: t, Nullable: true}}})
+	for range n {
+		if err := b.Append(0, v); err != nil {
+			return nil, err
+		}
+	}
+	return b.NewRecord().Column(0), nil
+}

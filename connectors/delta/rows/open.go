@@ -1,0 +1,102 @@
+package rows
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/columnar/parquet"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/delta/dv"
+	"sluice.io/sluice/connectors/store"
+)
+
+// wholeFile is the size up to which a data file is fetched at once: one request instead of several.
+const wholeFile = 256 << 10
+
+// objectReader reads an object of a bucket by ranges.
+type objectReader struct {
+	ctx    context.Context
+	bucket store.Bucket
+	key    string
+	size   int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (o *objectReader) ReadAt(p []byte, off int64) (int, error) {
+	n := min(int64(len(p)), o.size-off)
+	if n <= 0 {
+		return 0, io.EOF
+	}
+	b, err := o.bucket.ReadRange(o.ctx, o.key, off, n)
+	if err != nil {
+		return 0, err
+	}
+	k := copy(p, b)
+	if k < len(p) {
+		return k, io.EOF
+	}
+	return k, nil
+}
+
+// OpenFile opens a data file of a table. The file reads with ctx for as long as it is used.
+func OpenFile(ctx context.Context, t *delta.Table, a *delta.Add) (*columnar.File, error) {
+	key, err := t.ObjectKey(a.Path)
+	if err != nil {
+		return nil, err
+	}
+	return openObject(ctx, t, key, a.Size)
+}
+
+func openObject(ctx context.Context, t *delta.Table, key string, size int64) (*columnar.File, error) {
+	var r io.ReaderAt = &objectReader{ctx, t.Bucket(), key, size}
+	if size <= wholeFile {
+		b, err := t.Bucket().Get(ctx, key)
+		if err != nil {
+			return nil, fileError(t, key, err)
+		}
+		r, size = bytes.NewReader(b), int64(len(b))
+	}
+	f, err := columnar.OpenFile(ctx, r, size)
+	if err != nil && errors.Is(err, parquet.ErrCorrupt) {
+		// The log may be wrong about the size.
+		if st, serr := t.Bucket().Stat(ctx, key); serr == nil && st.Size != size {
+			err = fmt.Errorf("the file has %d bytes, the log says %d: %w", st.Size, size, err)
+		}
+	}
+	if err != nil {
+		return nil, fileError(t, key, err)
+	}
+	return f, nil
+}
+
+// fileError says which file of which table an error is about.
+func fileError(t *delta.Table, key string, err error) error {
+	if errors.Is(err, parquet.ErrCorrupt) {
+		return &delta.CorruptError{Table: t.URL(), Version: -1, File: key, Offset: -1, Err: err}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("table %s: data file %s, which the log refers to, is missing: %w", t.URL(), key, err)
+	}
+	return fmt.Errorf("table %s: data file %s: %w", t.URL(), key, err)
+}
+
+// DeletedRows gives the rows that a file's deletion vector deletes; nil where there is none.
+func DeletedRows(ctx context.Context, t *delta.Table, a *delta.Add) (*roaring64.Bitmap, error) {
+	if a.DeletionVector == nil {
+		return nil, nil
+	}
+	v, err := dv.Read(ctx, t.Bucket(), t.Path(), *a.DeletionVector)
+	if err != nil {
+		if errors.Is(err, dv.ErrCorrupt) {
+			return nil, &delta.CorruptError{Table: t.URL(), Version: -1, File: a.Path, Offset: -1, Err: err}
+		}
+		return nil, fmt.Errorf("table %s: file %s: %w", t.URL(), a.Path, err)
+	}
+	return v, nil
+}

@@ -1,0 +1,271 @@
+package rows
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"time"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/schema"
+)
+
+// ErrPartitionValue is wrapped where a partition value is not of its column's type.
+var ErrPartitionValue = fmt.Errorf("bad partition value")
+
+// ParsePartitionValue reads a serialised partition value (PROTOCOL.md, "Partition Value Serialization"). The empty string is
+// null. A timestamp without zone is read as UTC.
+func ParsePartitionValue(text string, t schema.Type) (connectors.Value, error) {
+	if text == "" {
+		return connectors.NullValue(), nil
+	}
+	v, ok := parseLiteral(text, t)
+	if !ok {
+		return connectors.Value{}, fmt.Errorf("%w: %q is no %s", ErrPartitionValue, text, t)
+	}
+	return v, nil
+}
+
+// parseLiteral reads a value in the form that partition values, and with it predicates, have.
+func parseLiteral(text string, t schema.Type) (v connectors.Value, ok bool) {
+	switch t.Kind {
+	case schema.Boolean:
+		switch strings.ToLower(text) {
+		case "true":
+			return connectors.Bool(true), true
+		case "false":
+			return connectors.Bool(false), true
+		}
+	case schema.Byte, schema.Short, schema.Integer, schema.Long:
+		bits := map[schema.Kind]int{schema.Byte: 8, schema.Short: 16, schema.Integer: 32, schema.Long: 64}[t.Kind]
+		if n, err := strconv.ParseInt(text, 10, bits); err == nil {
+			return connectors.Int(t.Kind, n), true
+		}
+	case schema.Float, schema.Double:
+		bits := 64
+		if t.Kind == schema.Float {
+			bits = 32
+		}
+		if f, err := strconv.ParseFloat(text, bits); err == nil {
+			return connectors.Value{State: connectors.Present, Kind: t.Kind, Int: int64(math.Float64bits(f))}, true
+		}
+	case schema.Decimal:
+		return parseDecimal(text, t)
+	case schema.String:
+		return connectors.Text(text), true
+	case schema.Binary:
+		return connectors.Bytes(text), true
+	case schema.Date:
+		if days, ok := parseDate(text); ok {
+			return connectors.Int(schema.Date, days), true
+		}
+	case schema.Timestamp, schema.TimestampNTZ:
+		if us, ok := parseTimestamp(text, t.Kind == schema.Timestamp); ok {
+			return connectors.Int(t.Kind, us), true
+		}
+	case schema.Void:
+		return connectors.NullValue(), true
+	}
+	return v, false
+}
+
+func parseDecimal(text string, t schema.Type) (v connectors.Value, ok bool) {
+	mantissa, exponent := text, 0
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		n, err := strconv.Atoi(text[i+1:])
+		if err != nil || n < -100 || n > 100 {
+			return v, false
+		}
+		mantissa, exponent = text[:i], n
+	}
+	whole, frac, _ := strings.Cut(mantissa, ".")
+	if len(whole)+len(frac) > 200 {
+		return v, false
+	}
+	n, good := new(big.Int).SetString(whole+frac, 10)
+	if !good {
+		return v, false
+	}
+	ten := big.NewInt(10)
+	scale := len(frac) - exponent
+	for ; scale < t.Scale; scale++ {
+		n.Mul(n, ten)
+	}
+	for ; scale > t.Scale; scale-- {
+		var r big.Int
+		if n.QuoRem(n, ten, &r); r.Sign() != 0 {
+			return v, false
+		}
+	}
+	if new(big.Int).Abs(n).Cmp(new(big.Int).Exp(ten, big.NewInt(int64(t.Precision)), nil)) >= 0 {
+		return v, false
+	}
+	return connectors.Dec(twosComplement(n), t.Scale), true
+}
+
+func twosComplement(n *big.Int) string {
+	size := n.BitLen()/8 + 1
+	m := new(big.Int).Set(n)
+	if n.Sign() < 0 {
+		m.Add(m, new(big.Int).Lsh(big.NewInt(1), uint(8*size)))
+	}
+	b := m.FillBytes(make([]byte, size))
+	for len(b) > 1 && (b[0] == 0 && b[1]&0x80 == 0 || b[0] == 0xff && b[1]&0x80 != 0) {
+		b = b[1:]
+	}
+	return string(b)
+}
+
+// parseDate reads [+-]YYYY…-MM-DD.
+func parseDate(s string) (days int64, ok bool) {
+	sign := int64(1)
+	rest := s
+	if len(s) > 1 && (s[0] == '-' || s[0] == '+') {
+		if s[0] == '-' {
+			sign = -1
+		}
+		rest = s[1:]
+	}
+	parts := strings.Split(rest, "-")
+	if len(parts) != 3 {
+		return 0, false
+	}
+	y, err1 := strconv.ParseInt(parts[0], 10, 32)
+	m, err2 := strconv.Atoi(parts[1])
+	d, err3 := strconv.Atoi(parts[2])
+	if err1 != nil || err2 != nil || err3 != nil || len(parts[0]) < 4 || len(parts[0]) > 7 || m < 1 || m > 12 || d < 1 || d > 31 {
+		return 0, false
+	}
+	t := time.Date(int(sign*y), time.Month(m), d, 0, 0, 0, 0, time.UTC)
+	if t.Day() != d {
+		return 0, false
+	}
+	return floorDiv(t.Unix(), 86400), true
+}
+
+// parseTimestamp reads a date, "T" or a blank, a clock with up to nine digits behind the point, and where zone is true an
+// offset or Z (none means UTC).
+func parseTimestamp(s string, zone bool) (us int64, ok bool) {
+	at := strings.IndexAny(s, "T ")
+	if at < 0 {
+		days, ok := parseDate(s)
+		return days * 86_400_000_000, ok
+	}
+	days, ok := parseDate(s[:at])
+	if !ok {
+		return 0, false
+	}
+	clock, offset := s[at+1:], int64(0)
+	if zone {
+		if c, z := strings.CutSuffix(clock, "Z"); z {
+			clock = c
+		} else if i := strings.LastIndexAny(clock, "+-"); i > 0 {
+			o, good := parseOffset(clock[i:])
+			if !good {
+				return 0, false
+			}
+			clock, offset = clock[:i], o
+		}
+	}
+	hms, frac, _ := strings.Cut(clock, ".")
+	parts := strings.Split(hms, ":")
+	if len(parts) < 2 || len(parts) > 3 {
+		return 0, false
+	}
+	var n [3]int64
+	for i, p := range parts {
+		x, err := strconv.ParseUint(p, 10, 8)
+		if err != nil || len(p) > 2 {
+			return 0, false
+		}
+		n[i] = int64(x)
+	}
+	if n[0] > 24 || n[1] > 59 || n[2] > 60 || len(frac) > 9 {
+		return 0, false
+	}
+	micros := int64(0)
+	if frac != "" {
+		x, err := strconv.ParseUint((frac + "000000000")[:9], 10, 32)
+		if err != nil {
+			return 0, false
+		}
+		micros = int64(x) / 1000
+	}
+	if days > math.MaxInt64/86_400_000_000-1 || days < math.MinInt64/86_400_000_000+1 {
+		return 0, false
+	}
+	return ((days*24+n[0])*60+n[1])*60_000_000 + n[2]*1_000_000 + micros - offset, true
+}
+
+func parseOffset(s string) (us int64, ok bool) {
+	for _, layout := range []string{"-07:00", "-0700", "-07"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			_, secs := t.Zone()
+			return int64(secs) * 1_000_000, true
+		}
+	}
+	return 0, false
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// FormatPartitionValue serialises a value for an add action. null is true for a null, and for an empty string or binary,
+// which a partition can't hold.
+func FormatPartitionValue(v connectors.Value, t schema.Type) (text string, null bool, err error) {
+	if v.State != connectors.Present {
+		return "", true, nil
+	}
+	switch t.Kind {
+	case schema.Boolean:
+		text = strconv.FormatBool(v.Int != 0)
+	case schema.Byte, schema.Short, schema.Integer, schema.Long:
+		text = strconv.FormatInt(v.Int, 10)
+	case schema.Float:
+		text = strconv.FormatFloat(v.Float64(), 'g', -1, 32)
+	case schema.Double:
+		text = strconv.FormatFloat(v.Float64(), 'g', -1, 64)
+	case schema.String, schema.Binary:
+		text = v.Str
+	case schema.Decimal, schema.Date, schema.Timestamp, schema.TimestampNTZ:
+		text = columnar.FormatValue(v, t)
+		if t.Kind == schema.TimestampNTZ {
+			text = strings.Replace(text, "T", " ", 1)
+		}
+	default:
+		return "", false, fmt.Errorf("%w: a column of %s can't partition a table", ErrPartitionValue, t)
+	}
+	return text, text == "", nil
+}
+
+// partitionValues gives the typed values of a file's partition columns, by index into the table's schema.
+func partitionValues(a *delta.Add, l *layout) (map[int]connectors.Value, error) {
+	out := make(map[int]connectors.Value, len(l.partition))
+	for _, i := range l.partition {
+		f := &l.schema.Fields[i]
+		name := columnar.PhysicalName(f, l.mapping)
+		text, null, ok := a.PartitionValues.Get(name)
+		if !ok { // some writers used the logical name
+			text, null, ok = a.PartitionValues.Get(f.Name)
+		}
+		if !ok || null {
+			out[i] = connectors.NullValue()
+			continue
+		}
+		v, err := ParsePartitionValue(text, f.Type)
+		if err != nil {
+			return nil, fmt.Errorf("file %s, column %s: %w", a.Path, f.Name, err)
+		}
+		out[i] = v
+	}
+	return out, nil
+}
