@@ -59,19 +59,7 @@ func (b *ballot) withdraw(candidate string) error {
 
 func (b *ballot) write(candidate string) error {
 	if b.path != "" {
-		if err := os.MkdirAll(filepath.Dir(b.path), 0o700); err != nil {
-			return fmt.Errorf("write consent: %w", err)
-		}
-		f, err := os.OpenFile(b.path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-		if err != nil {
-			return fmt.Errorf("write consent: %w", err)
-		}
-		_, err = f.WriteString(candidate)
-		err = errors.Join(err, f.Sync(), f.Close())
-		if err == nil {
-			err = os.Rename(b.path+".tmp", b.path)
-		}
-		if err != nil {
+		if err := writeSmall(b.path, candidate); err != nil {
 			return fmt.Errorf("write consent: %w", err)
 		}
 	}

@@ -97,6 +97,10 @@ func (c *Coordinator) checkReady() {
 	}
 	m, ok := view2(c.m, func(s *state.State) (state.Member, bool) { return s.Member(c.opts.NodeID) })
 	if ok && m.Incarnation == c.incarnation && m.Alive && c.ClusterID() != "" {
+		if err := c.cluster.set(c.ClusterID()); err != nil {
+			c.stop(err)
+			return
+		}
 		c.readyOnce.Do(func() {
 			c.setStage("ready")
 			c.log.Info("member of the cluster", "cluster", c.ClusterID(), "peer", c.opts.PeerAdvertised)

@@ -38,7 +38,8 @@ type Coordinator struct {
 
 	configs sync.Mutex // held by the leader while it judges and writes a configuration
 
-	vote ballot
+	vote    ballot
+	cluster identity
 
 	mu struct {
 		sync.Mutex
@@ -83,7 +84,7 @@ func New(o Options) (*Coordinator, error) {
 	if o.DataDir != "" {
 		dir = filepath.Join(o.DataDir, "raft")
 	}
-	if err := c.vote.open(dir); err != nil {
+	if err := errors.Join(c.vote.open(dir), c.cluster.open(dir)); err != nil {
 		return nil, errors.Join(err, c.ln.Close())
 	}
 	c.node, err = raftnode.Open(raftnode.Options{
@@ -157,7 +158,12 @@ func (c *Coordinator) NodeID() string { return c.opts.NodeID }
 func (c *Coordinator) PeerAddress() string { return c.opts.PeerAdvertised }
 
 // ClusterID names the cluster, empty before it is known.
-func (c *Coordinator) ClusterID() string { return view(c.m, (*state.State).ClusterID) }
+func (c *Coordinator) ClusterID() string {
+	if id := view(c.m, (*state.State).ClusterID); id != "" {
+		return id
+	}
+	return c.cluster.get()
+}
 
 func (c *Coordinator) versions() *raftv1.Versions {
 	return &raftv1.Versions{

@@ -107,7 +107,7 @@ func (l *leadership) wake() {
 // establish names the cluster if nobody has, and enters this node.
 func (l *leadership) establish(ctx context.Context) error {
 	c := l.c
-	if c.ClusterID() == "" {
+	if view(c.m, (*state.State).ClusterID) == "" {
 		if err := l.propose(ctx, &raftv1.Command{Body: &raftv1.Command_InitCluster{
 			InitCluster: &raftv1.InitCluster{ClusterId: randomID()},
 		}}); err != nil {

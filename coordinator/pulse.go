@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -158,8 +160,27 @@ func (p *pulses) forget(id string) {
 	delete(p.byID, id)
 }
 
+// strangers lists the heartbeats of nodes that the agreed state does not know yet, by id.
+func (p *pulses) strangers(known []state.Member) []*peerv1.HeartbeatRequest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*peerv1.HeartbeatRequest
+	for id, b := range p.byID {
+		if b.request != nil && !slices.ContainsFunc(known, func(m state.Member) bool { return m.ID == id }) {
+			out = append(out, b.request)
+		}
+	}
+	slices.SortFunc(out, func(a, b *peerv1.HeartbeatRequest) int { return strings.Compare(a.GetNodeId(), b.GetNodeId()) })
+	return out
+}
+
 // members brings the agreed state of the members in line with what is heard of them.
 func (l *leadership) members(ctx context.Context) error {
+	for _, r := range l.pulses.strangers(view(l.c.m, (*state.State).Members)) {
+		if err := l.register(ctx, r); err != nil {
+			return err
+		}
+	}
 	for _, m := range view(l.c.m, (*state.State).Members) {
 		v := l.pulses.judge(ctx, m)
 		if v.request != nil && v.alive && differs(m, v.request) {

@@ -1,0 +1,72 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// identity remembers on disk which cluster this node's data belongs to. The log says so as well, but only once it has
+// been applied, which a node with the wrong seeds must not wait for.
+type identity struct {
+	mu   sync.Mutex
+	path string // empty: in memory, for tests
+	id   string
+}
+
+const identityFile = "cluster" // in data.dir/raft; holds the cluster's id
+
+func (i *identity) open(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	i.path = filepath.Join(dir, identityFile)
+	data, err := os.ReadFile(i.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read identity of cluster: %w", err)
+	}
+	i.id = strings.TrimSpace(string(data))
+	return nil
+}
+
+func (i *identity) get() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.id
+}
+
+func (i *identity) set(id string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.id == id {
+		return nil
+	}
+	i.id = id
+	if i.path == "" {
+		return nil
+	}
+	if err := writeSmall(i.path, id); err != nil {
+		return fmt.Errorf("write identity of cluster: %w", err)
+	}
+	return nil
+}
+
+// writeSmall replaces a small file so that it is there in full or as it was.
+func writeSmall(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
