@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,9 +32,18 @@ type Options struct {
 	Shop shop.Options
 	// Rate is how many records a second Run writes; 0: as many as the broker takes.
 	Rate float64
+	// Written is told of every record that the broker has confirmed; it must not block.
+	Written func(topic string, partition int32, offset int64)
 	// SaveEvery is how often Run saves the state. Default 10 s.
 	SaveEvery time.Duration
 }
+
+var (
+	// ErrLost: the broker has fewer records than the shop has written.
+	ErrLost = errors.New("records were lost")
+	// ErrState: the file with the shop's state can't be read.
+	ErrState = errors.New("the shop's state can't be read")
+)
 
 // Feed is a shop with a connection to a broker. Run is called once, from one goroutine; Written from any.
 type Feed struct {
@@ -41,13 +52,18 @@ type Feed struct {
 	client  *kgo.Client
 	written atomic.Int64
 	failed  atomic.Pointer[error]
+
+	mu    sync.Mutex
+	ended map[string][]int64
 }
 
 // recordsPerStep is how many records a step gives, about; it turns a rate into the shop's clock.
 const recordsPerStep = 2.6
 
 // Open loads or begins the shop, makes its topics, and brings the broker to where the shop is.
-func Open(ctx context.Context, o Options) (*Feed, error) {
+//
+// Each of opened is called with the shop before a record is written.
+func Open(ctx context.Context, o Options, opened ...func(*shop.Shop)) (*Feed, error) {
 	if o.SaveEvery == 0 {
 		o.SaveEvery = 10 * time.Second
 	}
@@ -55,6 +71,9 @@ func Open(ctx context.Context, o Options) (*Feed, error) {
 	var err error
 	if f.shop, err = load(o); err != nil {
 		return nil, err
+	}
+	for _, fn := range opened {
+		fn(f.shop)
 	}
 	f.client, err = kgo.NewClient(kgo.SeedBrokers(o.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(20_000), kgo.ProducerBatchCompression(kgo.Lz4Compression()),
@@ -83,7 +102,7 @@ func load(o Options) (*shop.Shop, error) {
 	defer file.Close()
 	s, err := shop.Load(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.State, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrState, o.State, err)
 	}
 	return s, nil
 }
@@ -96,6 +115,10 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	have, err := f.ends(ctx)
 	if err != nil {
 		return err
+	}
+	f.ended = map[string][]int64{}
+	for t, ends := range have {
+		f.ended[t] = slices.Clone(ends)
 	}
 	behind := func() bool {
 		for topic, ends := range f.shop.Ends() {
@@ -110,7 +133,7 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	for topic, ends := range f.shop.Ends() {
 		for p, end := range ends {
 			if have[topic][p] < end {
-				return fmt.Errorf("the broker has %d records of %s-%d and the shop has written %d: records were lost", have[topic][p], topic, p, end)
+				return fmt.Errorf("the broker has %d records of %s-%d and the shop has written %d: %w", have[topic][p], topic, p, end, ErrLost)
 			}
 		}
 	}
@@ -178,6 +201,9 @@ func (f *Feed) produce(ctx context.Context, r shop.Record) {
 		kr.Headers = append(kr.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
 	want := r.Offset
+	f.mu.Lock()
+	f.ended[r.Topic][r.Partition] = r.Offset + 1
+	f.mu.Unlock()
 	f.client.Produce(ctx, kr, func(got *kgo.Record, err error) {
 		if err == nil && got.Offset != want {
 			err = fmt.Errorf("offset %d of %s-%d was expected and %d given: something else writes this topic", want, got.Topic, got.Partition, got.Offset)
@@ -188,6 +214,9 @@ func (f *Feed) produce(ctx context.Context, r shop.Record) {
 			return
 		}
 		f.written.Add(1)
+		if f.opts.Written != nil {
+			f.opts.Written(got.Topic, got.Partition, got.Offset)
+		}
 	})
 }
 
@@ -256,6 +285,17 @@ func (f *Feed) Shop() *shop.Shop { return f.shop }
 
 // Written counts the records that the broker has confirmed.
 func (f *Feed) Written() int64 { return f.written.Load() }
+
+// Ends gives for each topic the offset behind the last record of each partition that was handed to the broker.
+func (f *Feed) Ends() map[string][]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make(map[string][]int64, len(f.ended))
+	for t, ends := range f.ended {
+		out[t] = slices.Clone(ends)
+	}
+	return out
+}
 
 // Close ends the connection.
 func (f *Feed) Close() { f.client.Close() }
