@@ -127,6 +127,9 @@ func plainPut(err error) error {
 
 // Get reads a whole object.
 func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
 	data, err := b.b.ReadAll(ctx, b.prefix+key)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, plain(err))
@@ -136,6 +139,9 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 
 // ReadRange reads a part of an object.
 func (b *Bucket) ReadRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
 	if offset < 0 {
 		return nil, fmt.Errorf("read %s: offset %d", key, offset)
 	}
@@ -182,6 +188,9 @@ func (b *Bucket) ReadRange(ctx context.Context, key string, offset, length int64
 
 // Stat describes an object.
 func (b *Bucket) Stat(ctx context.Context, key string) (store.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Info{}, fmt.Errorf("stat %s: %w", key, err)
+	}
 	a, err := b.b.Attributes(ctx, b.prefix+key)
 	if err != nil {
 		return store.Info{}, fmt.Errorf("stat %s: %w", key, plain(err))
@@ -193,6 +202,9 @@ const contentType = "application/octet-stream"
 
 // Put writes an object.
 func (b *Bucket) Put(ctx context.Context, key string, data []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
 	err := b.b.WriteAll(ctx, b.prefix+key, data, &gblob.WriterOptions{ContentType: contentType})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, plain(err))
@@ -288,6 +300,10 @@ func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[store
 		}
 		it := b.b.List(opts)
 		for {
+			if err := ctx.Err(); err != nil {
+				yield(store.Info{}, fmt.Errorf("list %s: %w", prefix, err))
+				return
+			}
 			o, err := it.Next(ctx)
 			if errors.Is(err, io.EOF) {
 				return
@@ -309,6 +325,9 @@ func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[store
 
 // Delete removes an object.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
 	err := plain(b.b.Delete(ctx, b.prefix+key))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("delete %s: %w", key, err)
