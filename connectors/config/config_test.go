@@ -72,7 +72,7 @@ func TestMessages(t *testing.T) {
 		{"one bronze for two", []string{"topics", "a,b", "bronze.path", "b"}, []string{"put ${topic} into the path"}},
 		{"bronze is silver", []string{"bronze.path", "x/${topic}", "silver.path", "x/${topic}"}, []string{"cannot be the same table"}},
 		{"include and exclude", []string{"silver.columns.include", "a", "silver.columns.exclude", "b"}, []string{"only one of"}},
-		{"key excluded", []string{"silver.keys", "id", "silver.columns.exclude", "id"}, []string{"column id is needed by silver.keys"}},
+		{"key excluded", []string{"silver.keys", "id", "silver.columns.exclude", "id"}, []string{"a column of silver.keys (id) is among them"}},
 		{"history", []string{"silver.scd.type", "3"}, []string{"Value must be 1 or 2"}},
 		{"evolution", []string{"schema.evolution.widen", "maybe"}, []string{"String must be one of: evolve, ignore, reject"}},
 	} {
@@ -106,7 +106,7 @@ func TestParse(t *testing.T) {
 	s, err := Parse(base("commit.interval.ms", "250", "silver.keys", "a, b", "schema.evolution", "ignore", "schema.evolution.drop", "reject",
 		"consumer.override.group.id", "g", "value.converter", "JsonConverter", "value.converter.schemas.enable", "false",
 		"transforms", "t", "transforms.t.type", "org.apache.kafka.connect.transforms.RegexRouter", "transforms.t.regex", "a(.*)", "transforms.t.replacement", "$1",
-		"owner", "me"), Defaults{KeyConverter: Converter{Class: StringConverter, Options: map[string]string{"converter.encoding": "UTF-8"}}})
+		"owner", "me"), Defaults{CanRun: anything, KeyConverter: Converter{Class: StringConverter, Options: map[string]string{"converter.encoding": "UTF-8"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	d.Secrets.Paths = []string{"/etc/allowed"}
-	if _, err := d.Secrets.resolve("${file:" + file + ":pass}"); err == nil {
+	if _, err := d.Secrets.resolve("${file:"+file+":pass}", map[string]string{}); err == nil {
 		t.Error("a file outside of the allowed folders was read")
 	}
 }
@@ -211,11 +211,18 @@ func TestPolicyAndCode(t *testing.T) {
 	if _, err = Parse(base("consumer.override.sasl.mechanism", "PLAIN"), Defaults{OverridePolicy: "Principal"}); err != nil {
 		t.Error(err)
 	}
-	_, err = Parse(base("transforms", "x", "transforms.x.type", "Filter"), Defaults{CanRun: func(k PluginKind, c string) bool { return k != KindTransformation }})
-	if err == nil || !strings.Contains(err.Error(), "not built into this version") {
-		t.Error(err)
+	for _, kv := range [][]string{{"transforms", "x", "transforms.x.type", "Filter"}, {"value.converter", AvroConverter, "value.converter.schema.registry.url", "http://r"}} {
+		_, err = Parse(base(kv...), Defaults{})
+		if err == nil || !strings.Contains(err.Error(), "not built into this version") {
+			t.Error(err)
+		}
+		if _, err = Parse(base(kv...), Defaults{CanRun: anything}); err != nil {
+			t.Error(err)
+		}
 	}
 }
+
+func anything(PluginKind, string) bool { return true }
 
 func TestResolvePath(t *testing.T) {
 	t.Parallel()

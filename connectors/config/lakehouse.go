@@ -199,7 +199,7 @@ func pathTemplate(bronze bool) check {
 }
 
 // acrossKeys checks what no key alone can tell. It reports by key, with the way out.
-func acrossKeys(get func(string) value, fail func(key, reason string)) {
+func acrossKeys(get func(string) value, shown func(string) string, fail func(key, reason string)) {
 	oneTopic := get("topics.regex").text == "" && len(get("topics").list) <= 1
 	bronze, silver := get("bronze.path"), get("silver.path")
 	if !oneTopic && !bronze.null && !strings.Contains(bronze.text, "${topic}") {
@@ -215,7 +215,8 @@ func acrossKeys(get func(string) value, fail func(key, reason string)) {
 	for _, k := range []string{"silver.keys", "silver.partition.by", "silver.sequence.by"} {
 		for _, c := range get(k).list {
 			if slices.Contains(exclude, c) {
-				fail("silver.columns.exclude", "column "+c+" is needed by "+k+" and cannot be left out")
+				fail("silver.columns.exclude", "a column of "+k+" ("+shown(k)+") is among them; it is needed and cannot be left out")
+				break
 			}
 		}
 	}

@@ -25,15 +25,18 @@ type Secrets struct {
 // HasReference tells whether a value holds a reference to a secret.
 func HasReference(v string) bool { return reference.MatchString(v) }
 
-// resolve puts the values of references in their places. What is no reference of a known provider stays. The error
-// never holds a value.
-func (s Secrets) resolve(v string) (string, error) {
+// resolve puts the values of references in their places, and notes them in seen, from value to reference. What is no
+// reference of a known provider stays. The error never holds a value.
+func (s Secrets) resolve(v string, seen map[string]string) (string, error) {
 	var first error
 	out := reference.ReplaceAllStringFunc(v, func(ref string) string {
 		m := reference.FindStringSubmatch(ref)
 		got, err := s.lookup(m[1], m[2])
 		if err != nil && first == nil {
 			first = fmt.Errorf("%s: %w", ref, err)
+		}
+		if err == nil {
+			seen[got] = ref
 		}
 		return got
 	})

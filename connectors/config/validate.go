@@ -22,8 +22,8 @@ type Defaults struct {
 	// Principal, or Allowlist with OverrideAllow.
 	OverridePolicy string
 	OverrideAllow  []string
-	// CanRun tells whether this binary has code behind a plugin that is known by name; nil: all have. A
-	// transformation without code is refused, not left out silently.
+	// CanRun tells whether this binary has code behind a plugin that is known by name; nil: BuiltIn. What has no code
+	// is refused, not left out silently.
 	CanRun func(PluginKind, string) bool
 	// Registry holds the plugins; nil: NewRegistry("").
 	Registry *Registry
@@ -133,6 +133,7 @@ type evaluation struct {
 	props    map[string]*string
 	resolved map[string]*string
 	bad      map[string]string // key → why its reference cannot be resolved
+	secrets  map[string]string // what a reference stands for → the reference
 	report   Report
 	values   map[string]value
 	known    []string
@@ -141,12 +142,12 @@ type evaluation struct {
 func evaluate(p *Plugin, props map[string]*string, d Defaults) *evaluation {
 	e := &evaluation{
 		plugin: p, defaults: d, registry: d.registry(), props: props,
-		resolved: make(map[string]*string, len(props)), bad: map[string]string{}, values: map[string]value{},
+		resolved: make(map[string]*string, len(props)), bad: map[string]string{}, secrets: map[string]string{}, values: map[string]value{},
 	}
 	for k, v := range props {
 		e.resolved[k] = v
 		if v != nil && HasReference(*v) {
-			r, err := d.Secrets.resolve(*v)
+			r, err := d.Secrets.resolve(*v, e.secrets)
 			if err != nil {
 				e.bad[k] = err.Error()
 			}
@@ -168,14 +169,16 @@ func evaluate(p *Plugin, props map[string]*string, d Defaults) *evaluation {
 	e.report.Groups = append(e.report.Groups, own.groups()...)
 	e.topics()
 	if p.lakehouse {
-		acrossKeys(e.get, e.fail)
-		e.canRun()
+		acrossKeys(e.get, e.shown, e.fail)
 	}
 	e.overrides()
 	e.converter("header.converter", KindHeaderConverter)
 	e.converter("key.converter", KindConverter)
 	e.converter("value.converter", KindConverter)
 	e.rest()
+	if p.lakehouse && e.report.ErrorCount == 0 {
+		e.canRun() // last: of a transformation that is written wrongly, that is what there is to say first
+	}
 	return e
 }
 
@@ -238,6 +241,10 @@ func (e *evaluation) one(d *Definition, shownName string) Entry {
 		}
 	}
 	switch {
+	case ref && slices.Contains(plainKeys, d.Name):
+		entry.Errors = append(entry.Errors, invalid(*raw, shownName, "this cannot be a reference to a secret, since it is shown in many places; write it out"))
+		v = value{null: true}
+		entry.Value = raw
 	case given && raw != nil:
 		if why := e.bad[d.Name]; why != "" {
 			entry.Errors = append(entry.Errors, invalid(*raw, shownName, why))
@@ -280,6 +287,9 @@ func (e *evaluation) one(d *Definition, shownName string) Entry {
 	return entry
 }
 
+// plainKeys name the connector and parts of it, so what they hold is in logs, paths and names of keys.
+var plainKeys = []string{"name", "connector.class", "transforms", "predicates"}
+
 const nullValue = "Null value can not be supplied as the configuration value."
 
 // discreet keeps what a reference stands for out of a reason.
@@ -306,8 +316,28 @@ func (e *evaluation) fail(key, reason string) {
 	e.message(key, invalid(shown, key, reason))
 }
 
+// scrub puts references back where a message has what they stand for. It is the second line of defence: messages are
+// made of values as submitted.
+func (e *evaluation) scrub(msg string) string {
+	for secret, ref := range e.secrets {
+		if len(secret) >= 4 {
+			msg = strings.ReplaceAll(msg, secret, ref)
+		}
+	}
+	return msg
+}
+
+// shown gives the text of a key for messages, never what a reference stands for.
+func (e *evaluation) shown(key string) string {
+	if raw := e.props[key]; raw != nil && HasReference(*raw) {
+		return *raw
+	}
+	return e.get(key).text
+}
+
 // message adds a message to the entry of a key, making one where there is none.
 func (e *evaluation) message(key, msg string) {
+	msg = e.scrub(msg)
 	e.report.ErrorCount++
 	for i := range e.report.Entries {
 		if e.report.Entries[i].Definition.Name == key {
@@ -349,32 +379,33 @@ func (e *evaluation) topics() {
 	case !has && !topics.null && regex.text == "" && !regex.null:
 		both("Must configure one of topics or topics.regex")
 	}
-	dlq := e.get("errors.deadletterqueue.topic.name").text
+	dlq, dlqShown := e.get("errors.deadletterqueue.topic.name").text, e.shown("errors.deadletterqueue.topic.name")
 	if dlq == "" {
 		return
 	}
 	if slices.Contains(topics.list, dlq) {
-		e.message("topics", fmt.Sprintf("The DLQ topic '%s' may not be included in the list of topics ('topics'=[%s]) consumed by the connector", dlq, strings.Join(topics.list, ", ")))
+		e.message("topics", fmt.Sprintf("The DLQ topic '%s' may not be included in the list of topics ('topics'=[%s]) consumed by the connector", dlqShown, strings.ReplaceAll(e.shown("topics"), ",", ", ")))
 	}
 	if regex.text != "" {
 		if re, err := compileFull(regex.text); err == nil && re.MatchString(dlq) {
-			e.message("topics.regex", fmt.Sprintf("The DLQ topic '%s' may not be included in the regex matching the topics ('topics.regex'=%s) consumed by the connector", dlq, regex.text))
+			e.message("topics.regex", fmt.Sprintf("The DLQ topic '%s' may not be included in the regex matching the topics ('topics.regex'=%s) consumed by the connector", dlqShown, e.shown("topics.regex")))
 		}
 	}
 }
 
 // canRun refuses what is known by name and has no code behind it here.
 func (e *evaluation) canRun() {
-	if e.defaults.CanRun == nil {
-		return
+	can := e.defaults.CanRun
+	if can == nil {
+		can = BuiltIn
 	}
 	refuse := func(key string, kind PluginKind) {
 		v := e.get(key)
 		if v.null || v.text == "" || e.props[key] == nil {
 			return
 		}
-		if p := e.registry.find(v.text, kind); p != nil && !e.defaults.CanRun(kind, p.Class) {
-			e.fail(key, "this "+strings.ReplaceAll(string(kind), "_", " ")+" is known by name and not built into this version of Sluice; remove it")
+		if p := e.registry.find(v.text, kind); p != nil && !can(kind, p.Class) {
+			e.fail(key, "this "+string(kind)+" is known by name and not built into this version of Sluice; "+wayOut(kind))
 		}
 	}
 	for _, k := range []string{"key.converter", "value.converter"} {
@@ -386,6 +417,26 @@ func (e *evaluation) canRun() {
 	for _, a := range e.get("predicates").list {
 		refuse("predicates."+a+".type", KindPredicate)
 	}
+}
+
+// BuiltIn tells which plugins have code behind them where nobody says otherwise: change events are read from bytes that
+// are text, so these converters; headers are kept as bytes whatever their converter.
+func BuiltIn(kind PluginKind, class string) bool {
+	switch kind {
+	case KindConverter:
+		return class == JSONConverter || class == StringConverter || class == ByteArrayConverter
+	case KindTransformation, KindPredicate:
+		return false
+	default:
+		return true
+	}
+}
+
+func wayOut(kind PluginKind) string {
+	if kind == KindConverter {
+		return "use " + JSONConverter + ", which reads JSON with and without schemas"
+	}
+	return "remove it (columns are chosen by silver.columns.include and .exclude, rows by silver.filter, names by silver.path)"
 }
 
 // rest looks at the keys that nothing has defined.
