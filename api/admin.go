@@ -55,7 +55,7 @@ func (s *Server) putLogger(r request) (answer, error) {
 	}
 	to, err := loggers.ParseLevel(*text)
 	if err != nil {
-		return answer{}, fail(http.StatusNotFound, "%v", err) // yes, 404
+		return answer{}, fail(http.StatusNotFound, "%v.", err) // yes, 404
 	}
 	name := r.vars["logger"]
 	scope := strings.ToLower(r.URL.Query().Get("scope"))

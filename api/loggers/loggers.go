@@ -42,7 +42,7 @@ func ParseLevel(s string) (slog.Level, error) {
 			return l.level, nil
 		}
 	}
-	return 0, fmt.Errorf("invalid log level '%s'.", s) //nolint:staticcheck // the text is Kafka Connect's
+	return 0, fmt.Errorf("invalid log level '%s'", s)
 }
 
 // LevelName is the inverse of ParseLevel; levels between two names have the lower one.
