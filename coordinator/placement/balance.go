@@ -7,43 +7,95 @@ import (
 	"sluice.io/sluice/internal/ownership"
 )
 
-// gravity moves a table that has none of its partitions beside it to where most of them are, if there is room.
+// gravity moves a table that has none of its partitions beside it to where most of them are: if there is room, or
+// if a partition there that has no table beside it may come here instead.
 func (p *planner) gravity() {
-	limit := p.mean() * (100 + tolerance/2) / 100
 	for i := range p.items {
 		it := &p.items[i]
-		if it.task.ID.Kind != ownership.TableTask || it.fixed || it.moved || it.node < 0 || p.left == 0 {
-			continue
-		}
-		if p.affinity(it, it.node) > 0 {
+		if it.task.ID.Kind != ownership.TableTask || !it.movable() || p.left == 0 || p.affinity(it, it.node) > 0 {
 			continue
 		}
 		best, bestNear, total := -1, int64(0), int64(0)
 		for n := range p.nodes {
 			near := p.affinity(it, n)
 			total += near
-			if !p.nodes[n].Draining && p.load[n]+it.cost <= limit && near > bestNear {
+			if !p.nodes[n].Draining && near > bestNear {
 				best, bestNear = n, near
 			}
 		}
-		if best >= 0 && bestNear*2 >= total {
+		if best < 0 || bestNear*2 < total {
+			continue
+		}
+		if !p.even(it.node, best, it.cost) {
+			other := p.exchange(it, best)
+			if other == nil || p.left < 2 || !p.even(it.node, best, it.cost-other.cost) {
+				continue
+			}
 			p.left--
-			p.move(it, best, "gravity")
+			p.move(other, it.node, "gravity")
+		}
+		p.left--
+		p.move(it, best, "gravity")
+	}
+}
+
+// even says whether the nodes would be even enough to be left alone if cost went from one node to another: otherwise
+// balancing would only undo it.
+func (p *planner) even(from, to int, cost int64) bool {
+	p.load[from] -= cost
+	p.load[to] += cost
+	high, low := p.extremes()
+	ok := p.load[high]-p.load[low] <= p.mean*tolerance/100
+	p.load[from] += cost
+	p.load[to] -= cost
+	return ok
+}
+
+// exchange finds a partition on node that could change places with the table it: about as heavy, not one of the
+// table's, and nobody there would miss it.
+func (p *planner) exchange(it *item, node int) *item {
+	var best *item
+	var bestScore int64
+	for i := range p.items {
+		o := &p.items[i]
+		if o.node != node || o.task.ID.Kind != ownership.PartitionTask || !o.movable() {
+			continue
+		}
+		off := max(o.cost-it.cost, it.cost-o.cost)
+		if off > it.cost/4 || slices.Contains(it.task.Topics, o.task.ID.Topic) {
+			continue
+		}
+		score := off + p.parting(o, it.node)
+		if p.tableOn(o, node) {
+			continue
+		}
+		if best == nil || score < bestScore {
+			best, bestScore = o, score
 		}
 	}
+	return best
+}
+
+// tableOn says whether a table that the partition feeds is on node.
+func (p *planner) tableOn(it *item, node int) bool {
+	for _, t := range p.tables[topic{it.task.ID.Connector, it.task.ID.Topic}] {
+		if p.items[t].node == node {
+			return true
+		}
+	}
+	return false
 }
 
 // balance moves tasks from the heaviest node to the lightest while that makes a difference worth a pause.
 func (p *planner) balance() {
-	mean := p.mean()
-	if high, low := p.extremes(); high < 0 || p.load[high]-p.load[low] <= mean*tolerance/100 {
+	if high, low := p.extremes(); high < 0 || p.load[high]-p.load[low] <= p.mean*tolerance/100 {
 		return
 	}
 	at := p.movable()
 	for p.left > 0 {
 		high, low := p.extremes()
 		diff := p.load[high] - p.load[low]
-		if diff <= mean*tolerance/200 {
+		if diff <= p.mean*tolerance/200 {
 			return
 		}
 		i := p.pick(at[high], low, diff)
@@ -79,7 +131,7 @@ func (p *planner) movable() [][]*item {
 	for i := range p.items {
 		it := &p.items[i]
 		// What has only just been placed stays: it would be moved in the same breath.
-		if it.node >= 0 && !it.fixed && !it.moved {
+		if it.movable() {
 			at[it.node] = append(at[it.node], it)
 		}
 	}
@@ -116,10 +168,18 @@ func (p *planner) pick(items []*item, low int, diff int64) int {
 	return best
 }
 
-// parting is what a move costs in nearness: a table that leaves its partitions.
+// parting is what a move costs in nearness: of a table that leaves its partitions, of a partition that leaves its
+// table. Less than nothing where they come together.
 func (p *planner) parting(it *item, to int) int64 {
-	if it.task.ID.Kind != ownership.TableTask {
-		return 0
+	if it.task.ID.Kind == ownership.TableTask {
+		return (p.affinity(it, it.node) - p.affinity(it, to)) / 4
 	}
-	return max(0, p.affinity(it, it.node)-p.affinity(it, to)) / 4
+	var loss int64
+	if p.tableOn(it, it.node) {
+		loss += it.cost / 4
+	}
+	if p.tableOn(it, to) {
+		loss -= it.cost / 4
+	}
+	return loss
 }

@@ -67,6 +67,9 @@ type item struct {
 	moved bool
 }
 
+// movable: it runs somewhere, and has not been told to move.
+func (it *item) movable() bool { return it.node >= 0 && !it.fixed && !it.moved }
+
 type planner struct {
 	in     Input
 	nodes  []Node // sorted
@@ -74,16 +77,18 @@ type planner struct {
 	items  []item
 	load   []int64
 	topics map[topic]int
-	near   [][]int64 // by topic, by node: cost of partition tasks there
+	near   [][]int64       // by topic, by node: cost of partition tasks there
+	tables map[topic][]int // items of the tables that a topic feeds
 	moves  []Move
-	left   int // moves of running tasks still allowed
+	mean   int64 // load of a node that takes tasks, as if everything had a home
+	left   int   // moves of running tasks still allowed
 }
 
 type topic struct{ connector, name string }
 
 // Plan gives the moves, tasks without a home first.
 func Plan(in Input) []Move {
-	p := &planner{in: in, at: map[string]int{}, topics: map[topic]int{}, left: in.MaxMoves}
+	p := &planner{in: in, at: map[string]int{}, topics: map[topic]int{}, tables: map[topic][]int{}, left: in.MaxMoves}
 	if in.MaxMoves <= 0 {
 		p.left = len(in.Tasks)
 	}
@@ -101,10 +106,14 @@ func Plan(in Input) []Move {
 	}
 	p.load = make([]int64, len(p.nodes))
 	p.read()
+	for i := range p.items {
+		p.mean += p.items[i].cost
+	}
+	p.mean /= int64(takers)
 	p.placeHomeless()
 	if in.Rebalance {
-		p.gravity()
 		p.balance()
+		p.gravity()
 	}
 	return p.moves
 }
@@ -134,7 +143,12 @@ func (p *planner) read() {
 	}
 	slices.SortFunc(p.items, func(a, b item) int { return a.task.ID.Compare(b.task.ID) })
 	for i := range p.items {
-		if it := &p.items[i]; it.task.ID.Kind == ownership.PartitionTask && it.node >= 0 {
+		it := &p.items[i]
+		for _, name := range it.task.Topics {
+			t := topic{it.task.ID.Connector, name}
+			p.tables[t] = append(p.tables[t], i)
+		}
+		if it.task.ID.Kind == ownership.PartitionTask && it.node >= 0 {
 			p.nearby(topic{it.task.ID.Connector, it.task.ID.Topic})[it.node] += it.cost
 		}
 	}
@@ -222,7 +236,7 @@ func (p *planner) lightest(it *item) int {
 
 // nearest is the node with most of the table's partitions among those that are not overloaded.
 func (p *planner) nearest(it *item) int {
-	limit := p.mean() * (100 + tolerance/2) / 100
+	limit := p.mean * (100 + tolerance/2) / 100
 	best := -1
 	var bestNear int64
 	for n := range p.nodes {
@@ -251,20 +265,6 @@ func (p *planner) affinity(it *item, node int) int64 {
 		}
 	}
 	return sum
-}
-
-// mean load of the nodes that take tasks, as if everything had a home.
-func (p *planner) mean() int64 {
-	var sum, takers int64
-	for i := range p.items {
-		sum += p.items[i].cost
-	}
-	for _, n := range p.nodes {
-		if !n.Draining {
-			takers++
-		}
-	}
-	return sum / max(takers, 1)
 }
 
 func (p *planner) move(it *item, to int, why string) {
