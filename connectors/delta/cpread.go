@@ -188,7 +188,7 @@ func newActionReader(f *file.Reader, group int, p *parser) (*actionReader, error
 	sc := f.MetaData().Schema
 	index := map[string]int{}
 	for i := range sc.NumColumns() {
-		index[sc.Column(i).Path()] = i
+		index[cpPath(sc.Column(i))] = i
 	}
 	var err error
 	col := func(name string) *cursor {

@@ -76,6 +76,18 @@ func TestInlineVector(t *testing.T) {
 	}
 }
 
+func TestZ85OfTheRustCrate(t *testing.T) {
+	t.Parallel()
+	if b, err := DecodeZ85("0rr91##093"); err != nil || hex.EncodeToString(b) != "010000000300" {
+		t.Errorf("%x, %v", b, err)
+	}
+	for _, s := range []string{"#####", "##093000000", "0000", "~0000", "####z"} {
+		if b, err := DecodeZ85(s); err == nil {
+			t.Errorf("%q is %x", s, b)
+		}
+	}
+}
+
 func TestKeyOfPaths(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ kind, path, want string }{
@@ -169,7 +181,7 @@ func FuzzZ85(f *testing.F) {
 	f.Add("#####")
 	f.Fuzz(func(t *testing.T, s string) {
 		b, err := DecodeZ85(s)
-		if err == nil && EncodeZ85(b) != s {
+		if err == nil && len(b)%4 == 0 && EncodeZ85(b) != s {
 			t.Fatalf("%q becomes %q", s, EncodeZ85(b))
 		}
 	})

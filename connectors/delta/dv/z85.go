@@ -34,13 +34,19 @@ func EncodeZ85(b []byte) string {
 	return string(out)
 }
 
-// DecodeZ85 is the inverse of EncodeZ85, padding included.
+// DecodeZ85 is the inverse of EncodeZ85, padding included. It also reads what the z85 crate of Rust writes where the bytes
+// are no multiple of four (kernel-rs' cdf-table-with-dv has it): a last group that begins with one # for each byte that
+// is missing, which no group of four bytes does.
 func DecodeZ85(s string) ([]byte, error) {
 	if len(s)%5 != 0 {
 		return nil, fmt.Errorf("%w: Z85 text of %d characters, not a multiple of 5", ErrCorrupt, len(s))
 	}
 	out := make([]byte, 0, len(s)/5*4)
 	for ; len(s) > 0; s = s[5:] {
+		if len(s) == 5 && s[0] == '#' {
+			tail, err := decodeTail(s)
+			return append(out, tail...), err
+		}
 		var v uint64
 		for i := range 5 {
 			d := z85Digits[s[i]]
@@ -55,4 +61,24 @@ func DecodeZ85(s string) ([]byte, error) {
 		out = binary.BigEndian.AppendUint32(out, uint32(v))
 	}
 	return out, nil
+}
+
+func decodeTail(s string) ([]byte, error) {
+	missing := 1
+	for missing < 3 && s[missing] == '#' {
+		missing++
+	}
+	var v uint64
+	for i := missing; i < 5; i++ {
+		d := z85Digits[s[i]]
+		if d == 0xff {
+			return nil, fmt.Errorf("%w: %q is not of Z85's alphabet", ErrCorrupt, s[i])
+		}
+		v = v*85 + uint64(d)
+	}
+	size := 4 - missing
+	if v >= 1<<(8*size) {
+		return nil, fmt.Errorf("%w: Z85 group %q is too large", ErrCorrupt, s)
+	}
+	return binary.BigEndian.AppendUint32(nil, uint32(v))[missing:], nil
 }

@@ -18,10 +18,18 @@ import (
 var ErrPartitionValue = fmt.Errorf("bad partition value")
 
 // ParsePartitionValue reads a serialised partition value (PROTOCOL.md, "Partition Value Serialization"). The empty string is
-// null. A timestamp without zone is read as UTC.
-func ParsePartitionValue(text string, t schema.Type) (connectors.Value, error) {
+// null. A timestamp without zone is a wall clock reading where its writer was; it is read as one of zone (nil: UTC, as all
+// engines do).
+func ParsePartitionValue(text string, t schema.Type, zone *time.Location) (connectors.Value, error) {
 	if text == "" {
 		return connectors.NullValue(), nil
+	}
+	if zone != nil && t.Kind == schema.Timestamp {
+		if us, ok := parseTimestamp(text, false); ok { // no zone
+			wall := time.UnixMicro(us).UTC()
+			at := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), wall.Nanosecond(), zone)
+			return connectors.Int(schema.Timestamp, at.UnixMicro()), nil
+		}
 	}
 	v, ok := parseLiteral(text, t)
 	if !ok {
@@ -248,7 +256,7 @@ func FormatPartitionValue(v connectors.Value, t schema.Type) (text string, null 
 }
 
 // partitionValues gives the typed values of a file's partition columns, by index into the table's schema.
-func partitionValues(a *delta.Add, l *layout) (map[int]connectors.Value, error) {
+func partitionValues(a *delta.Add, l *layout, zone *time.Location) (map[int]connectors.Value, error) {
 	out := make(map[int]connectors.Value, len(l.partition))
 	for _, i := range l.partition {
 		f := &l.schema.Fields[i]
@@ -261,7 +269,7 @@ func partitionValues(a *delta.Add, l *layout) (map[int]connectors.Value, error) 
 			out[i] = connectors.NullValue()
 			continue
 		}
-		v, err := ParsePartitionValue(text, f.Type)
+		v, err := ParsePartitionValue(text, f.Type, zone)
 		if err != nil {
 			return nil, fmt.Errorf("file %s, column %s: %w", a.Path, f.Name, err)
 		}

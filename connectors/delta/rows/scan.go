@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/apache/arrow/go/v17/arrow"
@@ -34,6 +35,8 @@ type Options struct {
 	Positions bool
 	// IncludeDeleted gives rows that deletion vectors delete, too.
 	IncludeDeleted bool
+	// Zone is where writers were that wrote partition values of timestamps without zone. nil: UTC.
+	Zone *time.Location
 }
 
 // Batch is a part of a file's rows that are wanted.
@@ -189,7 +192,7 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 		defer close(opening)
 		skip := &skipper{where: sc.opts.Where, layout: sc.layout}
 		for a := range files {
-			parts, err := partitionValues(a, sc.layout)
+			parts, err := partitionValues(a, sc.layout, sc.opts.Zone)
 			if err == nil && len(sc.opts.Where) > 0 && !skip.keepFile(a, parts) {
 				continue
 			}
@@ -267,7 +270,7 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 func (sc *scanner) runSerial(ctx context.Context, files iter.Seq[*delta.Add], yield func(Batch, error) bool) {
 	skip := &skipper{where: sc.opts.Where, layout: sc.layout}
 	for a := range files {
-		parts, err := partitionValues(a, sc.layout)
+		parts, err := partitionValues(a, sc.layout, sc.opts.Zone)
 		if err != nil {
 			yield(Batch{}, err)
 			return
