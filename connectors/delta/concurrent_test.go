@@ -16,6 +16,7 @@ import (
 	"sluice.io/sluice/connectors/store/faultstore"
 	"sluice.io/sluice/connectors/store/file"
 	"sluice.io/sluice/connectors/store/mem"
+	"sluice.io/sluice/connectors/store/retry"
 )
 
 func TestMain(m *testing.M) {
@@ -130,7 +131,7 @@ func TestWritersOverABrokenStore(t *testing.T) {
 			b := faultstore.Wrap(inner, faultstore.Options{Seed: uint64(w), Unavailable: 0.05, LostAnswer: 0.08, LostWrite: 0.05, Late: 0.03,
 				Truncated: 0.03, Slow: 0.05, Delay: 2 * time.Millisecond, Lag: 5 * time.Millisecond})
 			defer b.Settle()
-			tab := newTable(b, "t", nil)
+			tab := newTable(retry.Wrap(b, retry.Options{First: time.Millisecond}), "t", nil)
 			if err := writeCommits(ctx, tab, strconv.Itoa(w), n); err != nil {
 				t.Errorf("writer %d: %v", w, err)
 			}

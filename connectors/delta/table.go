@@ -242,6 +242,7 @@ func (t *Table) forward(ctx context.Context, s *Snapshot) (*Snapshot, error) {
 			return s, nil
 		}
 		if err != nil {
+			t.publish(s, time.Time{}) // what was read need not be read again
 			return nil, err
 		}
 		t.remember(s.Version+1, a)
