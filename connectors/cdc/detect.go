@@ -100,7 +100,7 @@ func Detect(rec *connectors.Record) Finding {
 		f.Format, f.Why = "cloudevents", "specversion is there"
 	case has(mOp) && object(mSource) && strings.Contains(texts[mSource], `"connector"`):
 		f.Format, f.Why = "debezium", "op and source.connector are there"
-	case has(mTableChanges), has(mStatus, mID), n == 1 && has(mTsMs), has(mAggregateType, mID, mType) && !has(mData):
+	case has(mTableChanges), has(mStatus, mID) && (texts[mStatus] == `"BEGIN"` || texts[mStatus] == `"END"`), n == 1 && has(mTsMs), has(mAggregateType, mID, mType) && !has(mData):
 		f.Format, f.Why = "debezium", "it has the members of a Debezium control event"
 	case has(mOpType, mTable):
 		f.Format, f.Why = "goldengate", "op_type and table are there"

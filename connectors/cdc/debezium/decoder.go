@@ -42,7 +42,7 @@ type Decoder struct {
 	lineages            lineageCache
 	afterSlot, befSlot  js.Slot
 	keySlot, headerSlot js.Slot
-	docSlot             js.Slot
+	docSlot, flatSlot   js.Slot
 	scratch             []byte
 }
 

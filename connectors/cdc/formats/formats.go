@@ -4,14 +4,23 @@ package formats
 import (
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/cdc"
+	"sluice.io/sluice/connectors/cdc/canal"
+	"sluice.io/sluice/connectors/cdc/cloudevents"
 	"sluice.io/sluice/connectors/cdc/debezium"
+	"sluice.io/sluice/connectors/cdc/dms"
+	"sluice.io/sluice/connectors/cdc/flat"
+	"sluice.io/sluice/connectors/cdc/generic"
+	"sluice.io/sluice/connectors/cdc/goldengate"
+	"sluice.io/sluice/connectors/cdc/maxwell"
+	"sluice.io/sluice/connectors/cdc/outbox"
 )
 
 // Default gives a registry with all formats, and "auto", which detects them.
 func Default() *cdc.Registry {
 	r := cdc.NewRegistry()
 	all := []cdc.Format{
-		debezium.Format(),
+		debezium.Format(), flat.Format(), cloudevents.Format(), dms.Format(), goldengate.Format(), maxwell.Format(), canal.Format(),
+		outbox.Format(), generic.Format(),
 	}
 	all = append(all, cdc.Format{
 		Name: cdc.AutoName,

@@ -175,6 +175,16 @@ func (r *Reader) shape(ms []member) *PlainShape {
 	return p
 }
 
+// ShapeOf gives the shape of columns without declared types; equal lists share one.
+func (r *Reader) ShapeOf(names []string) *connectors.Shape {
+	ms := r.members[:0]
+	for _, n := range names {
+		ms = append(ms, member{name: n, raw: strconv.Quote(n)})
+	}
+	r.members = ms
+	return r.shape(ms).Shape
+}
+
 // PlainValue reads the value at i into v, which belongs to column col.
 func (r *Reader) PlainValue(s string, i int, v *connectors.Value, col int) int {
 	if i >= len(s) {

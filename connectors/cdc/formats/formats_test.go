@@ -1,0 +1,261 @@
+package formats
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/cdc"
+	"sluice.io/sluice/connectors/cdc/internal/samples"
+	"sluice.io/sluice/connectors/cdc/internal/typed"
+	"sluice.io/sluice/connectors/schema"
+)
+
+const tailMapping = `{"op":{"path":"op","map":{"I":"insert","U":"update","D":"delete","R":"read","T":"truncate"}},"table":{"path":"tbl","split":"."},` +
+	`"before":"old","after":"new","order":[{"path":"scn","type":"uint"},{"path":"idx","type":"uint"}],"srcTs":{"path":"when","unit":"rfc3339"},"tx":{"id":"xid"}}`
+
+const patchMapping = `{"op":{"path":"action","map":{"patch":"update"}},"table":{"path":"table"},"after":"patch","order":[{"path":"seq","type":"bigint"}]}`
+
+// setting gives the format of a sample and the configuration that it needs.
+func setting(name string) (format string, config map[string]string) {
+	config = map[string]string{}
+	switch {
+	case strings.HasPrefix(name, "flattened-"):
+		format = "debezium-flat"
+		if name == "flattened-postgres-update-renamed" {
+			config["format.flat.prefix"] = "cdc_"
+		}
+	case strings.HasPrefix(name, "generic-custom"):
+		format, config["format.generic.mapping"] = "generic", tailMapping
+	case strings.HasPrefix(name, "generic-partial"):
+		format, config["format.generic.mapping"] = "generic", patchMapping
+	default:
+		format, _, _ = strings.Cut(strings.TrimPrefix(name, "malformed-"), "-")
+	}
+	if strings.HasPrefix(name, "dms-mysql") {
+		config["silver.keys"] = "id"
+	}
+	return format, config
+}
+
+var families = []string{"flattened-", "cloudevents-", "dms-", "goldengate-", "maxwell-", "canal-", "outbox-", "generic-",
+	"malformed-dms", "malformed-canal", "malformed-maxwell"}
+
+// TestSamples decodes the samples of all formats but Debezium's own (which package debezium tests) and checks what
+// they expect.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	var table strings.Builder
+	for _, s := range samples.Load(t, families...) {
+		format, config := setting(s.Name)
+		d, err := Default().New(format, cdc.Options{Config: config})
+		if err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+			continue
+		}
+		cs, err := d.Decode(nil, &s.Record)
+		fmt.Fprintf(&table, "%-42s %s\n", s.Name, outcome(cs, err))
+		check(t, s, cs, err)
+	}
+	t.Log("\n" + table.String() + "avro-*, protobuf-*, jsonschema-*: not built yet (schema registry)")
+}
+
+func outcome(cs []connectors.Change, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for _, c := range cs {
+		switch {
+		case c.Kind == connectors.Control && c.ControlKind == connectors.SchemaChange:
+			out = append(out, "schema change")
+		case c.Kind == connectors.Control:
+			out = append(out, "control")
+		default:
+			out = append(out, map[connectors.Op]string{connectors.Insert: "insert", connectors.Update: "update", connectors.Delete: "delete",
+				connectors.Read: "read", connectors.Truncate: "truncate"}[c.Op])
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func check(t *testing.T, s samples.Sample, cs []connectors.Change, err error) {
+	t.Helper()
+	if action, _ := s.Expect["action"].(string); strings.HasPrefix(action, "dead-letter") || action == "alert" {
+		if _, poison := connectors.IsPoison(err); !poison {
+			t.Errorf("%s: %s, want a dead letter", s.Name, outcome(cs, err))
+		}
+		return
+	}
+	if err != nil {
+		t.Errorf("%s: %v", s.Name, err)
+		return
+	}
+	c := &cs[len(cs)-1]
+	got := outcome(cs[len(cs)-1:], nil)
+	for member, want := range s.Expect {
+		ok := true
+		switch member {
+		case "op":
+			ok = got == want || want == "append" && got == "insert"
+		case "action":
+			ok = got == want || want == "ignore" && c.Kind == connectors.Control
+		case "rows":
+			ok = len(cs) == int(want.(float64)) && cs[1].Sub == 1
+		case "keyChange":
+			ok = len(cs) == 2 && cs[0].Op == connectors.Delete && !c.OldKey.IsZero() && cs[0].Sub == 0 && c.Sub == 1
+			if half, isMap := want.(map[string]any); isMap && ok {
+				for col, v := range half["oldKey"].(map[string]any) {
+					text := fmt.Sprint(cs[0].Key.Get(col).Int)
+					ok = ok && text == fmt.Sprint(v)
+				}
+			}
+		case "order":
+			ok = want != "offset-only" || c.PosQuality == connectors.OffsetOnly
+		case "unavailable":
+			for _, col := range want.([]any) {
+				ok = ok && c.After.Get(col.(string)).State == connectors.Unavailable
+			}
+		case "partial":
+			ok = !c.AbsentIsNull
+		case "absent":
+			ok = want == "null" && c.AbsentIsNull
+		case "dedupe":
+			ok = len(c.Key.Values) == 1 && c.Key.Shape.Names[0] == "id"
+		default:
+			t.Errorf("%s: the test does not know the expectation %q", s.Name, member)
+		}
+		if !ok {
+			t.Errorf("%s: %s: %s, want %v (%+v)", s.Name, member, outcome(cs, nil), want, c)
+		}
+	}
+}
+
+// TestValues looks into some events where an outcome is not enough.
+func TestValues(t *testing.T) {
+	t.Parallel()
+	byName := map[string][]connectors.Change{}
+	for _, s := range samples.Load(t, families...) {
+		format, config := setting(s.Name)
+		d, err := Default().New(format, cdc.Options{Config: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		byName[s.Name], _ = d.Decode(nil, &s.Record)
+	}
+	get := func(name, col string) connectors.Value {
+		cs := byName[name]
+		if len(cs) == 0 {
+			t.Fatalf("%s: no changes", name)
+		}
+		return cs[len(cs)-1].After.Get(col)
+	}
+	if v := byName["canal-mysql-insert-multirow"][0].After.Get("payload"); v.Str != "\x00\xff\x10" || v.Kind != schema.Binary {
+		t.Errorf("canal: blob is %q", v.Str)
+	}
+	if v := byName["canal-mysql-insert-multirow"][1].After.Get("total"); v.Kind != schema.Decimal || v.Str != "\x05" || v.Int != 2 {
+		t.Errorf("canal: decimal is %+v", v)
+	}
+	if v := get("goldengate-oracle-update-ismissing", "PRODUCT_AMOUNT"); v.State != connectors.Absent {
+		t.Errorf("goldengate: a missing column is %+v", v)
+	}
+	if v := get("goldengate-oracle-update-ismissing", "NOTE"); v.State != connectors.Null {
+		t.Errorf("goldengate: a NULL is %+v", v)
+	}
+	if v := get("generic-partial-patch", "due"); v.State != connectors.Null {
+		t.Errorf("generic: an explicit null is %+v", v)
+	}
+	if c := byName["maxwell-mysql-update"][0]; c.Before.Get("status").Str != "NEW" || c.Before.Get("total").State != connectors.Present {
+		t.Errorf("maxwell: before is %+v, want data overlaid by old", c.Before)
+	}
+	if a, b := byName["maxwell-mysql-update"][0].Position, byName["maxwell-mysql-delete"][0].Position; a >= b {
+		t.Errorf("maxwell: the last row of a transaction does not rank last")
+	}
+	if c := byName["flattened-mysql-insert"][0]; c.After.Shape.Index("__op") >= 0 || c.After.Shape.Index("__deleted") >= 0 || len(c.Position) != 29 || c.Source.Table != "orders" {
+		t.Errorf("flat: columns %v, position %x, table %q", c.After.Shape.Names, c.Position, c.Source.Table)
+	}
+	if c := byName["flattened-postgres-update-renamed"][0]; len(c.Position) != 25 || c.Tx.Group != "90733" {
+		t.Errorf("flat: position %x, transaction %+v", c.Position, c.Tx)
+	}
+	if c := byName["cloudevents-postgres-insert"][0]; len(c.Position) != 25 || c.Tx.TotalOrder != 1 || c.Tx.Group != "90731" || c.SourceTsDigits != 6 {
+		t.Errorf("cloudevents: position %x, transaction %+v", c.Position, c.Tx)
+	}
+	if c := byName["cloudevents-mysql-delete-with-schema"][0]; c.Before.Get("id").Kind != schema.Integer {
+		t.Errorf("cloudevents: before is %+v", c.Before)
+	}
+	if c := byName["outbox-mysql-payload-string"][0]; c.After.Get("payload").Str != `{"orderId":"ord-8813"}` {
+		t.Errorf("outbox: payload is %q", c.After.Get("payload").Str)
+	}
+	if c := byName["dms-mysql-update-bi-columns"][0]; c.Before.Get("status").Str != "NEW" || c.After.Shape.Index("BI_status") >= 0 {
+		t.Errorf("dms: before %+v", c.Before)
+	}
+	if c := byName["generic-custom-log-tail"][0]; c.Source.Schema != "app" || c.Source.Table != "tasks" || len(c.Position) != 25 || c.Key.Get("id").Int != 17 {
+		t.Errorf("generic: %+v", c)
+	}
+	if _, next := typed.ParseDate("2026-03-14"); next != 10 {
+		t.Errorf("ParseDate stops at %d", next)
+	}
+}
+
+// TestAuto detects the format of every sample that can be told without configuration.
+func TestAuto(t *testing.T) {
+	t.Parallel()
+	d, err := Default().New("auto", cdc.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range samples.Load(t, append(families, "debezium-", "malformed-")...) {
+		want, _, _ := strings.Cut(s.Name, "-")
+		want = strings.Replace(want, "flattened", "debezium-flat", 1)
+		f := cdc.Detect(&s.Record)
+		_, err := d.Decode(nil, &s.Record)
+		switch {
+		case s.Name == "malformed-mysql-nul-and-surrogate", strings.HasPrefix(s.Name, "malformed"), want == "outbox", want == "generic", s.Name == "flattened-postgres-update-renamed":
+			continue // no marks of their own
+		case f.Format == cdc.FormatTombstone:
+		case f.Format != want:
+			t.Errorf("%s: detected %q (%s), want %q", s.Name, f.Format, f.Why, want)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+		}
+	}
+	for _, f := range d.(*cdc.Auto).Found() {
+		t.Logf("%-22s %-14s %-12s %3d records, first %s: %s", f.Topic, f.Format, f.Encoding, f.Records, f.First, f.Why)
+	}
+}
+
+// FuzzFormats gives every decoder any bytes.
+func FuzzFormats(f *testing.F) {
+	for _, s := range samples.Load(f, append(families, "debezium-mysql-insert", "malformed-")...) {
+		f.Add(s.Record.Key, s.Record.Value)
+	}
+	r := Default()
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		rec := &connectors.Record{Topic: "t", Key: key, Value: value, Headers: []connectors.Header{{Key: "__op", Value: value}, {Key: "id", Value: key}}}
+		for _, name := range r.Names() {
+			d, err := r.New(name, cdc.Options{Config: map[string]string{"format.generic.mapping": tailMapping, "silver.keys": "id"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cs, err := d.Decode(nil, rec)
+			if err == nil && len(cs) == 0 {
+				t.Fatalf("%s: a record gave no change", name)
+			}
+			if _, poison := connectors.IsPoison(err); err != nil && !poison {
+				t.Fatalf("%s: an error that is no dead letter: %v", name, err)
+			}
+			for i := range cs {
+				if cs[i].Sub != int32(i) && len(cs) > 1 {
+					t.Fatalf("%s: change %d has Sub %d", name, i, cs[i].Sub)
+				}
+				for _, row := range []connectors.Row{cs[i].Key, cs[i].Before, cs[i].After} {
+					if !row.IsZero() && len(row.Values) != len(row.Shape.Names) {
+						t.Fatalf("%s: a row of %d values has a shape of %d", name, len(row.Values), len(row.Shape.Names))
+					}
+				}
+			}
+		}
+	})
+}
