@@ -3,14 +3,15 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"sluice.io/sluice/connectors"
 
 	"github.com/IBM/sarama"
 )
 
-// Produce writes records to their topics and waits until all in-sync replicas have them. Partition, Offset and
-// TimestampMs of the records are not used: the key's hash chooses the partition. On error some may have been written.
+// Produce writes records to their topics and waits until all in-sync replicas have them. Partition and
+// Offset of the records are not used: the key's hash chooses the partition. On error some may have been written.
 func (c *Client) Produce(ctx context.Context, records []connectors.Record) error {
 	if len(records) == 0 {
 		return nil
@@ -23,6 +24,9 @@ func (c *Client) Produce(ctx context.Context, records []connectors.Record) error
 	for i := range records {
 		r := &records[i]
 		m := &sarama.ProducerMessage{Topic: r.Topic}
+		if r.TimestampMs > 0 {
+			m.Timestamp = time.UnixMilli(r.TimestampMs)
+		}
 		if r.Key != nil {
 			m.Key = sarama.ByteEncoder(r.Key)
 		}

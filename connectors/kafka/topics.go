@@ -183,3 +183,48 @@ func unknownTopic(err error) error {
 	}
 	return err
 }
+
+// ErrTopicExists: CreateTopic found it.
+var ErrTopicExists = errors.New("the topic exists already")
+
+// CreateTopic makes a topic. A cluster that has fewer brokers than replicas are asked for gets as many as it has.
+func (c *Client) CreateTopic(ctx context.Context, name string, partitions int32, replicas int16) error {
+	resp, err := c.metadata(ctx, []string{name})
+	if err != nil {
+		return fmt.Errorf("create topic %s: %w", name, err)
+	}
+	replicas = int16(max(1, min(int(replicas), len(resp.Brokers))))
+	addrs := c.addresses()
+	for _, b := range resp.Brokers { // only the controller may
+		if b.ID() == resp.ControllerID {
+			addrs = append([]string{b.Addr()}, addrs...)
+		}
+	}
+	var last error
+	for _, addr := range addrs {
+		r, err := ask(ctx, c, addr, func(b *sarama.Broker) (*sarama.CreateTopicsResponse, error) {
+			return b.CreateTopics(&sarama.CreateTopicsRequest{
+				Version: 4, Timeout: c.s.requestTimeout,
+				TopicDetails: map[string]*sarama.TopicDetail{name: {NumPartitions: partitions, ReplicationFactor: replicas}},
+			})
+		})
+		if err != nil {
+			last = err
+			continue
+		}
+		e := r.TopicErrors[name]
+		switch {
+		case e == nil || errors.Is(e.Err, sarama.ErrNoError):
+			return nil
+		case errors.Is(e.Err, sarama.ErrTopicAlreadyExists):
+			return ErrTopicExists
+		case errors.Is(e.Err, sarama.ErrNotController):
+			last = e.Err
+			continue
+		case authorization(e.Err):
+			return fmt.Errorf("create topic %s: %w: %w", name, ErrAuthorization, e.Err)
+		}
+		return fmt.Errorf("create topic %s: %w", name, e)
+	}
+	return fmt.Errorf("create topic %s: %w", name, last)
+}

@@ -82,7 +82,7 @@ type Options struct {
 const (
 	PhaseBeforeUpload = "bronze-before-upload"
 	PhaseBeforeCommit = "bronze-before-commit"
-	PhaseAfterCommit  = "bronze-after-commit"
+	PhaseBeforeMirror = "bronze-before-mirror"
 )
 
 // cutShare is the part of the interval that a chunk fills; encoding, upload, commit and a lost race have the rest.
@@ -158,6 +158,20 @@ func (a *Appender) Stats() Stats {
 		s.LastCommit = time.UnixMilli(ms)
 	}
 	return s
+}
+
+// TableRows is how many rows the table has, as far as this node has seen it; 0 before that.
+func (a *Appender) TableRows() int64 {
+	t := a.o.Tables.Opened(a.o.Bucket, a.o.Path)
+	if t == nil {
+		return 0
+	}
+	s := t.Cached()
+	if s == nil {
+		return 0
+	}
+	n, _ := s.NumRecords()
+	return n
 }
 
 // Trouble says what the Appender waits for, empty when nothing.

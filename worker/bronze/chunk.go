@@ -179,7 +179,7 @@ func (a *Appender) commit(ctx context.Context, c *chunk) error {
 		c.drop(a)
 		return nil
 	}
-	a.o.Crash(PhaseAfterCommit)
+	a.o.Crash(PhaseBeforeMirror)
 	a.committed(c, version)
 	return nil
 }

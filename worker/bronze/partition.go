@@ -259,9 +259,11 @@ func (p *Partition) addOne(buf *part, rec *connectors.Record) error {
 	}
 	buf.bytes += buf.rows.bytes - size
 	if buf.hot {
-		n := hotBytes(rec, made)
-		buf.hotBytes += n
-		buf.bytes += n
+		for i := range made {
+			n := HotBytes(&made[i])
+			buf.hotBytes += n
+			buf.bytes += n
+		}
 	}
 	return nil
 }
@@ -273,12 +275,11 @@ func reason(d *connectors.DecodeError) string {
 	return d.Reason
 }
 
-// hotBytes is about what keeping a record's changes in memory takes.
-func hotBytes(rec *connectors.Record, changes []connectors.Change) int64 {
-	n := int64(len(rec.Key) + len(rec.Value) + 112)
-	for i := range changes {
-		c := &changes[i]
-		n += 480 + 40*int64(len(c.Key.Values)+len(c.Before.Values)+len(c.After.Values))
+// HotBytes is about what keeping a change in memory takes, its record included.
+func HotBytes(c *connectors.Change) int64 {
+	n := 480 + 40*int64(len(c.Key.Values)+len(c.Before.Values)+len(c.After.Values))
+	if c.Record != nil && c.Sub == 0 {
+		n += int64(len(c.Record.Key)+len(c.Record.Value)) + 112
 	}
 	return n
 }

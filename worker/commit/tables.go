@@ -61,6 +61,11 @@ func (t *Tables) Open(ctx context.Context, b store.Bucket, path string) (*delta.
 	return t.get(ctx, b, path, nil)
 }
 
+// Opened gives a table if it is open, else nil. It asks no store.
+func (t *Tables) Opened(b store.Bucket, path string) *delta.Table {
+	return t.entry(b, path).table.Load()
+}
+
 // OpenOrCreate gives a table, and makes it where there is none.
 func (t *Tables) OpenOrCreate(ctx context.Context, b store.Bucket, path string, o delta.CreateOptions) (*delta.Table, error) {
 	return t.get(ctx, b, path, &o)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Broker is a cluster of fake brokers.
@@ -110,4 +111,40 @@ func (b *Broker) Transaction(id string, commit bool, records ...*kgo.Record) {
 	if err := cl.EndTransaction(ctx, kgo.TransactionEndTry(commit)); err != nil {
 		b.tb.Fatal("end: ", err)
 	}
+}
+
+// GroupOffsets gives the offsets that were committed to a group, by topic and partition.
+func (b *Broker) GroupOffsets(group string) map[string]map[int32]int64 {
+	b.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req := kmsg.NewOffsetFetchRequest()
+	req.Group = group
+	g := kmsg.NewOffsetFetchRequestGroup()
+	g.Group = group
+	req.Groups = append(req.Groups, g)
+	resp, err := req.RequestWith(ctx, b.Client())
+	if err != nil {
+		return nil
+	}
+	out := map[string]map[int32]int64{}
+	set := func(topic string, p int32, offset int64) {
+		if out[topic] == nil {
+			out[topic] = map[int32]int64{}
+		}
+		out[topic][p] = offset
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			set(t.Topic, p.Partition, p.Offset)
+		}
+	}
+	for _, g := range resp.Groups {
+		for _, t := range g.Topics {
+			for _, p := range t.Partitions {
+				set(t.Topic, p.Partition, p.Offset)
+			}
+		}
+	}
+	return out
 }

@@ -1,0 +1,154 @@
+package worker
+
+import (
+	"math"
+	"sync"
+
+	"sluice.io/sluice/connectors"
+)
+
+// feeds carry what was appended on this node to the table tasks of this node, in memory. They are a short cut only: what a
+// feed does not have is read from the bronze files, so it may drop whatever it likes (D9).
+type feeds struct {
+	limit int64
+	mu    sync.Mutex
+	used  int64
+	m     map[feedKey]*feed
+}
+
+type feedKey struct{ lake, path string }
+
+// feed is of one bronze table. It implements bronze.Hot.
+type feed struct {
+	fs *feeds
+
+	mu        sync.Mutex
+	versions  map[int64]hotVersion
+	newest    int64 // newest version that was committed here
+	followers map[*follower]struct{}
+}
+
+type hotVersion struct {
+	changes [][]connectors.Change
+	bytes   int64
+}
+
+func newFeeds(limit int64) *feeds { return &feeds{limit: limit, m: map[feedKey]*feed{}} }
+
+func (fs *feeds) get(lake, path string) *feed {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	k := feedKey{lake, path}
+	f := fs.m[k]
+	if f == nil {
+		f = &feed{fs: fs, versions: map[int64]hotVersion{}, newest: -1, followers: map[*follower]struct{}{}}
+		fs.m[k] = f
+	}
+	return f
+}
+
+func (fs *feeds) take(n int64) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if n > 0 && fs.used+n > fs.limit {
+		return false
+	}
+	fs.used += n
+	return true
+}
+
+func (fs *feeds) bytes() int64 {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.used
+}
+
+func (fs *feeds) full() bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.used >= fs.limit*3/4
+}
+
+// Wanted implements bronze.Hot: somebody follows, and is not so far behind that it has to read files anyway.
+func (f *feed) Wanted() bool {
+	if f.fs.full() {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for x := range f.followers {
+		if f.newest-x.at.Load() <= hotBehind {
+			return true
+		}
+	}
+	return false
+}
+
+// hotBehind is how many versions a follower may be behind and still get changes in memory.
+const hotBehind = 8
+
+// Offer implements bronze.Hot.
+func (f *feed) Offer(version int64, changes [][]connectors.Change, bytes int64) {
+	if f.fs.take(bytes) {
+		f.mu.Lock()
+		f.versions[version] = hotVersion{changes, bytes}
+		f.mu.Unlock()
+		f.trim()
+	}
+	f.Skip(version)
+}
+
+// Skip implements bronze.Hot.
+func (f *feed) Skip(version int64) {
+	f.mu.Lock()
+	f.newest = max(f.newest, version)
+	for x := range f.followers {
+		x.poke()
+	}
+	f.mu.Unlock()
+}
+
+// has gives a version's changes.
+func (f *feed) has(version int64) (hotVersion, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v, ok := f.versions[version]
+	return v, ok
+}
+
+func (f *feed) newestVersion() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.newest
+}
+
+// trim drops what all followers have merged.
+func (f *feed) trim() {
+	f.mu.Lock()
+	least := int64(math.MaxInt64)
+	for x := range f.followers {
+		least = min(least, x.at.Load())
+	}
+	freed := int64(0)
+	for v, h := range f.versions {
+		if v <= least {
+			freed += h.bytes
+			delete(f.versions, v)
+		}
+	}
+	f.mu.Unlock()
+	f.fs.take(-freed)
+}
+
+func (f *feed) follow(x *follower) {
+	f.mu.Lock()
+	f.followers[x] = struct{}{}
+	f.mu.Unlock()
+}
+
+func (f *feed) unfollow(x *follower) {
+	f.mu.Lock()
+	delete(f.followers, x)
+	f.mu.Unlock()
+	f.trim()
+}

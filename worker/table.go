@@ -1,0 +1,273 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/config"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/worker/bronze"
+	"sluice.io/sluice/worker/commit"
+	"sluice.io/sluice/worker/deadletter"
+	"sluice.io/sluice/worker/silver"
+)
+
+// tableMerger is what a table task needs of a silver.Merger.
+type tableMerger interface {
+	Progress(feed string) int64
+	Merge(ctx context.Context, batches []silver.Batch) (silver.Result, error)
+	Stats() silver.Stats
+	Flush(ctx context.Context) error
+	Close(ctx context.Context) error
+}
+
+// follower follows the versions of one bronze table.
+type follower struct {
+	topic  string // empty where several topics share the table
+	path   string
+	feed   *feed
+	table  *delta.Table // nil until it exists
+	newest int64        // newest version that is known to exist
+	looked time.Time    // when the store was last asked for newer ones
+	at     atomic.Int64 // merged up to here
+	wake   chan struct{}
+}
+
+func (x *follower) poke() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tableRun is one run of a table task.
+type tableRun struct {
+	u       *run
+	cfg     *config.Sink
+	lake    store.Bucket
+	dec     connectors.Decoder
+	topics  map[string]bool
+	feeds   []*follower
+	wake    chan struct{}
+	mergers mergers
+	poll    time.Duration
+	budget  int64 // bytes of changes that one merge takes
+}
+
+// mergeShare is the part of the memory limit that the changes of one merge may take.
+const mergeShare = 0.10
+
+// table runs a table task: it follows the bronze tables that feed the table and merges what is new, as many versions at a
+// time as there are.
+func (u *run) table(cfg *config.Sink) error {
+	lake, err := u.rt.lakes.get(u.ctx, cfg.LakeURL)
+	if err != nil {
+		return err
+	}
+	dec, err := u.rt.decoder(cfg)
+	if err != nil {
+		return commit.Permanent(err)
+	}
+	t := &tableRun{
+		u: u, cfg: cfg, lake: lake, dec: dec, topics: map[string]bool{}, wake: make(chan struct{}, 1),
+		poll:   max(cfg.CommitInterval/2, 250*time.Millisecond),
+		budget: u.rt.o.share(mergeShare),
+	}
+	for _, topic := range u.task.Topics {
+		t.topics[topic] = true
+		path := config.ResolvePath(cfg.BronzePath, topic, nil, cfg.Name)
+		if i := slices.IndexFunc(t.feeds, func(x *follower) bool { return x.path == path }); i >= 0 {
+			t.feeds[i].topic = ""
+			continue
+		}
+		t.feeds = append(t.feeds, &follower{topic: topic, path: path, feed: u.rt.feeds.get(lake.URL(), path), newest: -1, wake: t.wake})
+	}
+	if config.PathNeedsRow(u.task.ID.Table) {
+		t.mergers, err = t.openMany(u.ctx)
+	} else {
+		t.mergers, err = t.openOne(u.ctx)
+	}
+	if err != nil {
+		return mergeError(err)
+	}
+	defer func() {
+		grace, cancel := context.WithTimeout(u.hard, u.rt.o.Grace)
+		defer cancel()
+		if err := t.mergers.close(grace); err != nil {
+			u.log.Info("progress of a silver table was not written to the last; it is made again", "error", err)
+		}
+	}()
+	for _, x := range t.feeds {
+		x.at.Store(t.mergers.progress(x.path))
+		x.feed.follow(x)
+		defer x.feed.unfollow(x)
+	}
+	return mergeError(t.follow(u.ctx))
+}
+
+// mergeError tells errors of silver that pass from those that do not.
+func mergeError(err error) error {
+	if errors.Is(err, silver.ErrFenced) {
+		return commit.Retry(fmt.Errorf("%w; beginning again from the table", err))
+	}
+	return err
+}
+
+// follow merges until ctx ends.
+func (t *tableRun) follow(ctx context.Context) error {
+	timer := time.NewTimer(t.poll)
+	defer timer.Stop()
+	for pause := 100 * time.Millisecond; ; {
+		if ctx.Err() != nil {
+			return nil
+		}
+		did, err := t.step(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && (!commit.Transient(err) || errors.Is(err, silver.ErrFenced)):
+			return err
+		case err != nil:
+			text := err.Error()
+			if strings.Contains(text, "no space left on device") {
+				text = "the lake's disk is full, nothing is lost; going on when there is room: " + text
+			}
+			t.u.wait(text)
+			if !sleep(ctx, pause) {
+				return nil
+			}
+			pause = min(2*pause, 10*time.Second)
+			continue
+		}
+		pause = 100 * time.Millisecond
+		if did {
+			continue
+		}
+		timer.Reset(t.poll)
+		select {
+		case <-t.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// step merges what is there, up to the budget. It tells whether there may be more.
+func (t *tableRun) step(ctx context.Context) (bool, error) {
+	var batches []silver.Batch
+	bytes := int64(0)
+	full := false
+	for _, x := range t.feeds {
+		if err := t.look(ctx, x); err != nil {
+			return false, err
+		}
+		for v := x.at.Load() + 1; v <= x.newest; v++ {
+			if bytes >= t.budget {
+				full = true
+				break
+			}
+			got, n, err := t.collect(ctx, x, v)
+			if err != nil {
+				return false, err
+			}
+			batches = append(batches, got...)
+			bytes += n
+		}
+	}
+	if len(batches) == 0 {
+		return false, nil
+	}
+	if err := t.mergers.merge(ctx, batches); err != nil {
+		return false, err
+	}
+	t.u.wait("")
+	t.u.bytes.Add(bytes)
+	for _, b := range batches {
+		for _, x := range t.feeds {
+			if x.path == b.Feed {
+				x.at.Store(max(x.at.Load(), b.Version))
+			}
+		}
+	}
+	for _, x := range t.feeds {
+		x.feed.trim()
+	}
+	return full || len(batches) > 0, nil
+}
+
+// look finds out which versions the bronze table has. Versions that were committed on this node are known at once; others are
+// asked for at every poll.
+func (t *tableRun) look(ctx context.Context, x *follower) error {
+	x.newest = max(x.newest, x.feed.newestVersion())
+	if x.newest > x.at.Load() && x.table != nil {
+		return nil
+	}
+	if x.table != nil && time.Since(x.looked) < t.poll*9/10 {
+		return nil
+	}
+	if x.table == nil {
+		table, err := t.u.rt.tables.Open(ctx, t.lake, x.path)
+		if errors.Is(err, delta.ErrNotTable) {
+			t.u.wait(fmt.Sprintf("nothing was appended to %s yet; waiting for it", x.path))
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		x.table = table
+		t.u.wait("")
+	}
+	s, err := x.table.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	x.looked = time.Now()
+	x.newest = max(x.newest, s.Version)
+	return nil
+}
+
+// collect gives the changes of a version: from memory where they are, else from its files. A version without changes gives a
+// batch without changes, so that progress moves.
+func (t *tableRun) collect(ctx context.Context, x *follower, version int64) ([]silver.Batch, int64, error) {
+	if hot, ok := x.feed.has(version); ok {
+		var out []silver.Batch
+		for _, slab := range hot.changes {
+			if x.topic == "" || len(slab) > 0 && slab[0].Record.Topic != x.topic {
+				slab = slices.DeleteFunc(slices.Clone(slab), func(c connectors.Change) bool { return !t.topics[c.Record.Topic] })
+			}
+			out = append(out, silver.Batch{Feed: x.path, Version: version, Changes: slab})
+		}
+		return out, hot.bytes, nil
+	}
+	t.u.rt.stats.cold.Add(1)
+	changes, err := bronze.ReadVersion(ctx, x.table, version, t.dec, func(topic string) bool { return t.topics[topic] })
+	if err != nil {
+		return nil, 0, err
+	}
+	bytes := int64(0)
+	for i := range changes {
+		bytes += bronze.HotBytes(&changes[i])
+	}
+	return []silver.Batch{{Feed: x.path, Version: version, Changes: changes}}, bytes, nil
+}
+
+// letters gives the sink of records that cannot be applied to a table.
+func (t *tableRun) letters(table string) func(context.Context, []connectors.DeadLetter) error {
+	var box *deadletter.Box
+	return func(ctx context.Context, ls []connectors.DeadLetter) error {
+		if t.cfg.ErrorsTolerance == "none" && len(ls) > 0 {
+			return commit.Permanent(fmt.Errorf("record %s cannot be applied, and errors.tolerance is none: %s", ls[0].Record.EventID(), ls[0].Reason))
+		}
+		if box == nil {
+			box = t.u.rt.letters.box(t.lake, t.cfg, table)
+		}
+		return box.Write(ctx, ls, nil)
+	}
+}
