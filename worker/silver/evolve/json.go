@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -146,4 +147,44 @@ func ParseRescue(s string) Rescue {
 		r[k] = string(v)
 	}
 	return r
+}
+
+// FromJSON reads a rescued number or boolean as a value of a type that can hold it now. Texts, times and nested values stay
+// rescued: their JSON does not tell their type.
+func FromJSON(raw string, t schema.Type) (connectors.Value, bool) {
+	var v connectors.Value
+	switch {
+	case raw == "true" || raw == "false":
+		v = connectors.Bool(raw == "true")
+	case strings.HasPrefix(raw, `"`):
+		return v, false
+	default:
+		if i, err := strconv.ParseInt(raw, 10, 64); err == nil {
+			v = connectors.Int(schema.Long, i)
+			break
+		}
+		if t.Kind == schema.Decimal {
+			d, ok := parseDecimal(raw)
+			if !ok {
+				return v, false
+			}
+			v = d
+			break
+		}
+		f, err := strconv.ParseFloat(raw, 64)
+		if err != nil || string(AppendJSON(nil, connectors.Float(f))) != raw {
+			return v, false
+		}
+		v = connectors.Float(f)
+	}
+	return Convert(v, t)
+}
+
+func parseDecimal(raw string) (connectors.Value, bool) {
+	whole, frac, _ := strings.Cut(raw, ".")
+	n, ok := new(big.Int).SetString(whole+frac, 10)
+	if !ok {
+		return connectors.Value{}, false
+	}
+	return connectors.Dec(fold.BigBytes(n), len(frac)), true
 }

@@ -20,7 +20,7 @@ type Image struct {
 	// From holds by column the sequence of the event that told the value, where that is not the row's own: the value was
 	// carried over. nil: no column was.
 	From map[int]Stamp
-	// Origin is the position of the key change by which the row came to its key, kept while columns are carried over.
+	// Origin names the key change by which the row came to its key, kept while columns are carried over.
 	Origin string
 
 	Meta  Meta

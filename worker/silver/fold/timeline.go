@@ -38,10 +38,22 @@ type Open struct {
 	Under []*Image
 }
 
+// origin names the key change that the event is a half of. The halves differ in the last fields of their positions, the
+// order inside the transaction and the sub order.
+func (e *Event) origin() string {
+	if e.Tx != "" {
+		return e.Tx
+	}
+	if n := len(e.Stamp.Pos) - 9; n > 0 {
+		return e.Stamp.Pos[:n]
+	}
+	return ""
+}
+
 // Fill is an older image that came late for the key that a row had before a key change: it tells columns that the row
 // carried over.
 type Fill struct {
-	// Origin is the position of the key change.
+	// Origin names the key change.
 	Origin string
 	// Image has the values, Image.Stamp and Image.From say from when they are.
 	Image *Image
@@ -89,7 +101,9 @@ type Output struct {
 type Move struct {
 	Stamp Stamp
 	To    Hash
-	Image *Image // nil: not known
+	// Origin names the key change, the same for both halves.
+	Origin string
+	Image  *Image // nil: not known
 }
 
 // Sort orders events by age, equal ones as they came.
@@ -350,7 +364,7 @@ func (f *folder) upsert(e *Event) {
 		if !e.From.IsZero() && e.Op != connectors.Update && !asked && f.in.Moved != nil {
 			moved, asked = f.in.Moved(e), true
 			if moved != nil {
-				img.Origin = e.Stamp.Pos
+				img.Origin = e.origin()
 			}
 		}
 		null := v.State == connectors.Null
@@ -368,7 +382,7 @@ func (f *folder) upsert(e *Event) {
 	}
 	if img.Origin == "" && len(img.From) > 0 {
 		if !e.From.IsZero() {
-			img.Origin = e.Stamp.Pos
+			img.Origin = e.origin()
 		} else if old != nil {
 			img.Origin = old.Origin
 		}
@@ -396,7 +410,7 @@ func (f *folder) remove(e *Event) {
 		return
 	}
 	if !e.To.IsZero() && !f.late {
-		m := Move{Stamp: e.Stamp, To: e.To}
+		m := Move{Stamp: e.Stamp, To: e.To, Origin: e.origin()}
 		if f.live && f.img != nil {
 			m.Image = f.img
 		} else if e.Before != nil {

@@ -191,6 +191,18 @@ func (t *Table) Replace(file, row uint32, e Entry) bool {
 	return false
 }
 
+// Move lets the entry of a hash that points to file and row point to another place. It tells whether there was one.
+func (t *Table) Move(h fold.Hash, file, row, toFile, toRow uint32) bool {
+	s := &t.shards[shardOf(h)]
+	i := s.find(h, file, row)
+	if i < 0 {
+		return false
+	}
+	c := &s.slots[i]
+	c.File, c.Row = toFile, c.Row&^rowMask|toRow&rowMask
+	return true
+}
+
 // Remove takes away the entry of a hash that points to file and row, flags aside. It tells whether there was one.
 func (t *Table) Remove(h fold.Hash, file, row uint32) bool {
 	s := &t.shards[shardOf(h)]

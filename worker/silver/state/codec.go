@@ -169,6 +169,7 @@ func (s *State) Encode() []byte {
 			e.hash(m.From)
 			e.hash(m.To)
 			e.stamp(m.Stamp)
+			e.str(m.Origin)
 			e.i(m.AtMs)
 			e.row(m.Row)
 		}
@@ -184,6 +185,13 @@ func (s *State) Encode() []byte {
 	section(8, func(e *enc) {
 		for i := range s.Tombs {
 			e.tomb(&s.Tombs[i])
+		}
+	})
+	section(9, func(e *enc) {
+		for _, k := range sortedParts(s.Watermarks) {
+			e.str(k.Topic)
+			e.i(int64(k.Partition))
+			e.i(s.Watermarks[k])
 		}
 	})
 	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
@@ -224,11 +232,17 @@ func (s *State) item(in *dec, id uint64) {
 		}
 		s.Opens = append(s.Opens, o)
 	case 6:
-		s.Moves = append(s.Moves, Move{From: in.hash(), To: in.hash(), Stamp: in.stamp(), AtMs: in.i(), Row: in.row()})
+		s.Moves = append(s.Moves, Move{From: in.hash(), To: in.hash(), Stamp: in.stamp(), Origin: in.str(), AtMs: in.i(), Row: in.row()})
 	case 7:
 		s.Segments = append(s.Segments, Segment{in.str(), in.i(), in.i(), in.i()})
 	case 8:
 		s.Tombs = append(s.Tombs, in.tomb())
+	case 9:
+		if s.Watermarks == nil {
+			s.Watermarks = map[fold.PartKey]int64{}
+		}
+		k := fold.PartKey{Topic: in.str(), Partition: int32(in.i())}
+		s.Watermarks[k] = in.i()
 	default:
 		in.b = "" // of a later release that older ones may pass over
 	}
@@ -270,16 +284,7 @@ func encodeLineages(e *enc, l *fold.Lineages) {
 			e.u(uint64(x.Epoch))
 		}
 	}
-	parts := make([]fold.PartKey, 0, len(l.Parts))
-	for k := range l.Parts {
-		parts = append(parts, k)
-	}
-	slices.SortFunc(parts, func(a, b fold.PartKey) int {
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		return int(a.Partition) - int(b.Partition)
-	})
+	parts := sortedParts(l.Parts)
 	e.u(uint64(len(parts)))
 	for _, k := range parts {
 		p := l.Parts[k]
@@ -289,6 +294,20 @@ func encodeLineages(e *enc, l *fold.Lineages) {
 		e.i(p.OldTs)
 		e.str(p.Lineage)
 	}
+}
+
+func sortedParts[V any](m map[fold.PartKey]V) []fold.PartKey {
+	parts := make([]fold.PartKey, 0, len(m))
+	for k := range m {
+		parts = append(parts, k)
+	}
+	slices.SortFunc(parts, func(a, b fold.PartKey) int {
+		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
+			return c
+		}
+		return int(a.Partition) - int(b.Partition)
+	})
+	return parts
 }
 
 func decodeLineages(d *dec, l *fold.Lineages) {

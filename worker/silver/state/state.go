@@ -18,6 +18,8 @@ type State struct {
 	Deletes []Delete
 	Opens   []Open
 	Moves   []Move
+	// Watermarks are the highest Kafka times merged, in ms, by partition. They alone are no reason to write a state.
+	Watermarks map[fold.PartKey]int64
 	// Segments and Tombs, together, are the tombstones: in objects of their own, and inline.
 	Segments []Segment
 	Tombs    []Tomb
@@ -75,6 +77,7 @@ type Open struct {
 type Move struct {
 	From, To fold.Hash
 	Stamp    fold.Stamp
+	Origin   string // names the key change
 	AtMs     int64
 	// Row is the row as it left, as far as its columns may be unavailable in the second half; nil when that was merged.
 	Row *Row

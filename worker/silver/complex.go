@@ -1,0 +1,506 @@
+package silver
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/worker/silver/evolve"
+	"sluice.io/sluice/worker/silver/fold"
+	"sluice.io/sluice/worker/silver/index"
+	"sluice.io/sluice/worker/silver/state"
+)
+
+// foldComplex folds the keys that the index alone does not settle: it makes their events ready, finds the keys that they
+// lean on (the other half of a key change), reads the rows of all of them at once, and folds.
+func (w *work) foldComplex(ctx context.Context) error {
+	for i := 0; i < len(w.complex); i++ { // grows while it runs
+		w.prepare(i)
+	}
+	w.res.Complex = len(w.complex)
+	if err := w.loadBases(ctx); err != nil {
+		return err
+	}
+	for i := range w.complex {
+		w.foldGroup(i)
+	}
+	for i := range w.complex {
+		w.settle(i)
+	}
+	return nil
+}
+
+// prepare makes the events of a complex group and names the groups that it depends on.
+func (w *work) prepare(i int) {
+	h := w.complex[i].h
+	entry, has, more := w.entry(h)
+	var events []fold.Event
+	var deps []int32
+	locate := has && entry.File != index.Dead
+	if gi := w.complex[i].group; gi >= 0 {
+		for k := w.groups[gi].head; k >= 0; k = w.events[k].next {
+			e := &w.events[k]
+			fe := w.foldEvent(e)
+			if e.c.OldKey.Shape != nil && e.op != connectors.Delete {
+				if from, why := w.keyHash(e.c, e.c.OldKey); why == "" && from != h {
+					fe.From = from
+					if imageGaps(fe.Image) || w.m.moved[from] {
+						deps = append(deps, w.complexOf(from))
+					}
+				}
+			}
+			if e.c.NewKey.Shape != nil && e.op == connectors.Delete && e.c.Kind == connectors.RowChange && unavailable(e.c.Source) {
+				if to, why := w.keyHash(e.c, e.c.NewKey); why == "" && to != h {
+					fe.To = to
+					// The create may have been merged before, with values carried from this row: it is folded after.
+					if te, ok, _ := w.entry(to); ok && te.Carried() {
+						t := w.complexOf(to)
+						w.complex[t].deps = append(w.complex[t].deps, int32(i))
+					}
+				}
+			}
+			events = append(events, fe)
+		}
+		w.lateForMoved(i, events)
+	}
+	c := &w.complex[i]
+	c.entry, c.has, c.locate = entry, has, locate
+	c.events = events
+	c.deps = append(c.deps, deps...)
+	if more {
+		w.m.idx.Each(h, func(e index.Entry) bool {
+			if e != entry {
+				c.more = append(c.more, e)
+			}
+			return true
+		})
+	}
+}
+
+// complexOf makes the key a complex group.
+func (w *work) complexOf(h fold.Hash) int32 {
+	gi := w.group(h)
+	return w.markComplex(gi)
+}
+
+// lateForMoved hands images that are older than a key change on to the key that the row has now.
+func (w *work) lateForMoved(i int, events []fold.Event) {
+	h := w.complex[i].h
+	if !w.m.moved[h] {
+		return
+	}
+	for k := range w.state.Moves {
+		mv := &w.state.Moves[k]
+		if mv.From != h {
+			continue
+		}
+		for j := range events {
+			e := &events[j]
+			if e.Image == nil || e.Op == connectors.Delete || fold.Compare(e.Stamp, mv.Stamp) >= 0 {
+				continue
+			}
+			img := e.Image.Clone()
+			img.Stamp = e.Stamp
+			w.fill(mv.To, fold.Fill{Origin: mv.Origin, Image: img}, 0)
+		}
+	}
+}
+
+// fill gives a late image to a key, and to those that its row moved on to.
+func (w *work) fill(to fold.Hash, f fold.Fill, depth int) {
+	t := w.complexOf(to)
+	w.complex[t].fills = append(w.complex[t].fills, f)
+	if depth > 16 {
+		return
+	}
+	for k := range w.state.Moves {
+		if mv := &w.state.Moves[k]; mv.From == to && fold.Compare(f.Image.Stamp, mv.Stamp) < 0 {
+			w.fill(mv.To, fold.Fill{Origin: mv.Origin, Image: f.Image}, depth+1)
+		}
+	}
+}
+
+func imageGaps(m *fold.Image) bool {
+	for i := range m.Vals {
+		if fold.Gaps(&m.Vals[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// foldEvent makes an event ready for folding.
+func (w *work) foldEvent(e *event) fold.Event {
+	fe := fold.Event{Stamp: e.st, Sub: e.c.Sub, Op: e.op, Tx: fold.TxKey(e.c)}
+	if e.op != connectors.Delete {
+		fe.Image = w.image(e.c, e.c.After, e.c.Key)
+		return fe
+	}
+	if w.m.soft() {
+		fe.Image = &fold.Image{Meta: metaOf(e.c)}
+	}
+	if w.wholeBefore(e) && e.c.Kind == connectors.RowChange {
+		fe.Before = w.image(e.c, e.c.Before, e.c.Key)
+		fe.Before.Stamp = e.st
+		fe.Before.Meta = metaOf(e.c)
+	}
+	return fe
+}
+
+// image makes an image of a row: one value for each source column, converted to the column's type, what does not fit
+// rescued.
+func (w *work) image(c *connectors.Change, row, key connectors.Row) *fold.Image {
+	cols := w.m.cols
+	plan := w.plan(row)
+	img := &fold.Image{Vals: make([]connectors.Value, len(cols.Source)), Meta: metaOf(c)}
+	for i := range cols.Source {
+		col := &cols.Source[i]
+		s := plan.Src[i]
+		if s < 0 {
+			if v := key.Get(col.Source); w.m.isKeyCol(i) && v.State != connectors.Absent {
+				img.Vals[i], _ = keyConvert(v, col.Type)
+				continue
+			}
+			if plan.Whole {
+				img.Vals[i] = connectors.NullValue()
+			}
+			continue
+		}
+		v := row.Values[s]
+		if from := plan.From[i]; from.Kind >= schema.Array && v.State == connectors.Present {
+			v = evolve.Reshape(v, from, col.Type)
+		}
+		if v.State != connectors.Present {
+			img.Vals[i] = v
+			continue
+		}
+		if conv, ok := evolve.Convert(v, col.Type); ok {
+			img.Vals[i] = conv
+			continue
+		}
+		if w.m.isKeyCol(i) {
+			if conv, ok := keyConvert(v, col.Type); ok {
+				img.Vals[i] = conv
+				continue
+			}
+		}
+		img.Vals[i] = connectors.NullValue()
+		rescue(img, i, string(evolve.AppendJSON(nil, v)))
+	}
+	for _, r := range row.Rescued {
+		if r.Column < len(row.Shape.Names) {
+			if i := cols.BySource(row.Shape.Names[r.Column]); i >= 0 {
+				var x evolve.Rescue
+				x.PutText("t", r.Text)
+				rescue(img, i, x["t"])
+			}
+		}
+	}
+	return img
+}
+
+func rescue(img *fold.Image, col int, raw string) {
+	if img.Rescue == nil {
+		img.Rescue = map[int]string{}
+	}
+	img.Rescue[col] = raw
+}
+
+func metaOf(c *connectors.Change) fold.Meta {
+	m := fold.Meta{Op: opLetter(c.Op), TsUs: changeMicros(c), EventID: c.Record.EventID()}
+	if c.Kind == connectors.Tombstone {
+		m.Op = 'd'
+	}
+	return m
+}
+
+func opLetter(o connectors.Op) byte {
+	switch o {
+	case connectors.Insert:
+		return 'c'
+	case connectors.Read:
+		return 'r'
+	case connectors.Delete:
+		return 'd'
+	}
+	return 'u'
+}
+
+// changeMicros is _cdc_timestamp: when the source committed; Kafka's time where it does not say.
+func changeMicros(c *connectors.Change) int64 {
+	ns := c.SourceTsNs
+	if ns == 0 {
+		return c.Record.TimestampMs * 1000
+	}
+	us := ns / 1000
+	if ns%1000 < 0 {
+		us--
+	}
+	return us
+}
+
+// foldGroup folds a group after those that it depends on.
+func (w *work) foldGroup(i int) {
+	c := &w.complex[i]
+	if c.done != 0 {
+		return
+	}
+	c.done = 1
+	for _, d := range c.deps {
+		w.foldGroup(int(d))
+	}
+	for _, d := range c.deps {
+		// The row of the old key, as it left, tells what this one carried over.
+		for _, mv := range w.complex[d].out.Moves {
+			if mv.To == c.h && mv.Image != nil {
+				c.fills = append(c.fills, fold.Fill{Origin: mv.Origin, Image: mv.Image})
+			}
+		}
+	}
+	in := fold.Input{Base: c.base, Events: c.events, Fills: c.fills, Moved: w.movedRow,
+		Rules: fold.Rules{Soft: w.m.soft(), IgnoreNulls: w.m.opt.Config.SilverIgnoreNullUpdates}}
+	if w.m.opens[c.h] {
+		for k := range w.state.Opens {
+			if o := &w.state.Opens[k]; o.Hash == c.h {
+				in.Open = &fold.Open{Tx: o.Tx}
+				for _, r := range o.Under {
+					in.Open.Under = append(in.Open.Under, w.fromRow(r))
+				}
+			}
+		}
+	}
+	c.out = fold.Fold(in)
+	c.done = 2
+}
+
+// movedRow gives the row that e's row was under its old key.
+func (w *work) movedRow(e *fold.Event) *fold.Image {
+	if gi := w.findGroup(e.From); gi >= 0 && w.groups[gi].cx >= 0 {
+		c := &w.complex[w.groups[gi].cx]
+		best := (*fold.Image)(nil)
+		for _, mv := range c.out.Moves {
+			if mv.Image != nil && fold.Compare(mv.Stamp, e.Stamp) <= 0 {
+				best = mv.Image
+			}
+		}
+		if best != nil {
+			return best
+		}
+		if w.state != nil {
+			if img := w.parked(e); img != nil {
+				return img
+			}
+		}
+		// Its delete has not come: what the table shows of the old key, as far as it is older.
+		if c.out.Image != nil && fold.Compare(c.out.Image.Stamp, e.Stamp) < 0 {
+			return c.out.Image
+		}
+		if c.base != nil && c.base.Image != nil && fold.Compare(c.base.Stamp, e.Stamp) < 0 {
+			return c.base.Image
+		}
+		return nil
+	}
+	return w.parked(e)
+}
+
+// parked finds the row of the old key among the moves whose second half was to come.
+func (w *work) parked(e *fold.Event) *fold.Image {
+	var best *state.Move
+	for k := range w.state.Moves {
+		mv := &w.state.Moves[k]
+		if mv.From == e.From && mv.Row != nil && fold.Compare(mv.Stamp, e.Stamp) <= 0 && (best == nil || fold.Compare(best.Stamp, mv.Stamp) < 0) {
+			best = mv
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	return w.fromRow(best.Row)
+}
+
+func (w *work) findGroup(h fold.Hash) int32 {
+	mask := uint64(len(w.slots) - 1)
+	for i := h.Lo & mask; w.slots[i] != 0; i = (i + 1) & mask {
+		if w.groups[w.slots[i]-1].h == h {
+			return w.slots[i] - 1
+		}
+	}
+	return -1
+}
+
+// settle turns the outcome of a fold into rows, deletions and things to remember.
+func (w *work) settle(i int) {
+	c := &w.complex[i]
+	o := &c.out
+	w.res.Duplicates += o.Duplicates
+	w.res.Stale += o.Stale
+	w.res.Unfilled += o.Unfilled
+	atMs := int64(math.MinInt64)
+	if c.group >= 0 {
+		for k := w.groups[c.group].head; k >= 0; k = w.events[k].next {
+			atMs = max(atMs, w.events[k].c.Record.TimestampMs)
+		}
+	}
+	if atMs == math.MinInt64 {
+		atMs = w.nowMs
+	}
+	w.settleOpen(c, atMs)
+	w.settleMoves(c, atMs)
+	for _, e := range c.more {
+		// Somebody else wrote the key twice: the newest stays.
+		if e.File != index.Dead {
+			w.kill(e)
+		}
+	}
+	switch {
+	case !o.Changed && len(c.more) > 0 && c.base != nil && c.base.Image != nil:
+		w.upsert(winner{h: c.h, ev: -1, img: c.base.Image, st: c.base.Stamp, carried: len(c.base.Image.From) > 0, old: c.entry, has: c.has})
+	case !o.Changed:
+	case o.Image != nil:
+		w.upsert(winner{h: c.h, ev: -1, img: o.Image, st: o.Image.Stamp, carried: len(o.Image.From) > 0, old: c.entry, has: c.has})
+	case o.Dead:
+		w.delete(deletion{h: c.h, g: index.Grave{Stamp: o.Stamp, AtMs: atMs}, old: c.entry, has: c.has})
+	}
+}
+
+func (w *work) settleOpen(c *complexGroup, atMs int64) {
+	had := w.m.opens[c.h]
+	if !had && c.out.Open == nil {
+		return
+	}
+	w.stateNew = true
+	w.state.Opens = slices.DeleteFunc(w.state.Opens, func(o state.Open) bool { return o.Hash == c.h })
+	if o := c.out.Open; o != nil {
+		x := state.Open{Hash: c.h, Tx: o.Tx, AtMs: atMs}
+		for _, u := range o.Under {
+			x.Under = append(x.Under, w.toRow(u, false))
+		}
+		w.state.Opens = append(w.state.Opens, x)
+	}
+}
+
+// settleMoves remembers first halves of key changes whose second half is to come, or carried values over; and forgets the
+// rows of those that have come.
+func (w *work) settleMoves(c *complexGroup, atMs int64) {
+	for _, mv := range c.out.Moves {
+		keep, parked := true, mv.Image != nil
+		if gi := w.findGroup(mv.To); gi >= 0 {
+			for k := w.groups[gi].head; k >= 0; k = w.events[k].next {
+				e := &w.events[k]
+				if e.op == connectors.Delete || e.c.OldKey.Shape == nil {
+					continue
+				}
+				if from, why := w.keyHash(e.c, e.c.OldKey); why == "" && from == c.h {
+					// Its second half is here.
+					parked = false
+					keep = w.groups[gi].cx >= 0 && rowGaps(w, e)
+				}
+			}
+		}
+		if keep && parked {
+			if e, ok, _ := w.m.idx.Get(mv.To); ok && e.File != index.Dead && w.createdBy(mv) {
+				parked = false
+				keep = e.Carried()
+			}
+		}
+		if !keep {
+			continue
+		}
+		x := state.Move{From: c.h, To: mv.To, Stamp: mv.Stamp, Origin: mv.Origin, AtMs: atMs}
+		if parked {
+			x.Row = w.toRow(mv.Image, true)
+		}
+		w.state.Moves = append(w.state.Moves, x)
+		w.stateNew = true
+	}
+	for k := range c.events {
+		e := &c.events[k]
+		if e.From.IsZero() {
+			continue
+		}
+		for j := range w.state.Moves {
+			if mv := &w.state.Moves[j]; mv.From == e.From && mv.To == c.h && mv.Row != nil && fold.Compare(mv.Stamp, e.Stamp) <= 0 {
+				mv.Row = nil
+				w.stateNew = true
+			}
+		}
+	}
+}
+
+// createdBy tells whether the row at the new key was made by this very key change.
+func (w *work) createdBy(mv fold.Move) bool {
+	gi := w.findGroup(mv.To)
+	if gi < 0 || w.groups[gi].cx < 0 {
+		return false
+	}
+	b := w.complex[w.groups[gi].cx].base
+	return b != nil && b.Image != nil && b.Image.Origin == mv.Origin
+}
+
+func rowGaps(w *work, e *event) bool {
+	for i := range e.c.After.Values {
+		if fold.Gaps(&e.c.After.Values[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// toRow keeps an image in the state; may restricts it to columns whose values a source may leave out as unavailable.
+func (w *work) toRow(img *fold.Image, may bool) *state.Row {
+	if img == nil {
+		return nil
+	}
+	r := &state.Row{Stamp: img.Stamp, Meta: img.Meta}
+	for i := range img.Vals {
+		col := &w.m.cols.Source[i]
+		if may {
+			switch col.Type.Kind {
+			case schema.String, schema.Binary, schema.Decimal, schema.Array, schema.Map, schema.Struct:
+			default:
+				continue
+			}
+		}
+		r.Names = append(r.Names, col.Source)
+		r.Values = append(r.Values, img.Vals[i])
+		r.Rescue = append(r.Rescue, img.Rescue[i])
+		var from *fold.Stamp
+		if s, ok := img.From[i]; ok {
+			from = &s
+		}
+		r.From = append(r.From, from)
+	}
+	return r
+}
+
+// fromRow is the inverse of toRow: columns that were not kept are absent.
+func (w *work) fromRow(r *state.Row) *fold.Image {
+	if r == nil {
+		return nil
+	}
+	img := &fold.Image{Vals: make([]connectors.Value, len(w.m.cols.Source)), Stamp: r.Stamp, Meta: r.Meta}
+	for i, n := range r.Names {
+		k := w.m.cols.BySource(n)
+		if k < 0 {
+			continue
+		}
+		v, ok := evolve.Convert(r.Values[i], w.m.cols.Source[k].Type)
+		if !ok {
+			v = connectors.NullValue()
+			rescue(img, k, string(evolve.AppendJSON(nil, r.Values[i])))
+		}
+		img.Vals[k] = v
+		if r.Rescue != nil && r.Rescue[i] != "" {
+			rescue(img, k, r.Rescue[i])
+		}
+		if r.From != nil && r.From[i] != nil {
+			if img.From == nil {
+				img.From = map[int]fold.Stamp{}
+			}
+			img.From[k] = *r.From[i]
+		}
+	}
+	return img
+}

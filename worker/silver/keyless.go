@@ -1,0 +1,262 @@
+package silver
+
+import (
+	"context"
+	"slices"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/worker/silver/evolve"
+	"sluice.io/sluice/worker/silver/fold"
+	"sluice.io/sluice/worker/silver/index"
+)
+
+// A table without key is a multiset of rows. An insert adds one; a delete, whose before image must be whole, takes one equal
+// row away: the newest that is older than it. Which insert each delete took back is remembered as long as tombstones are, so
+// that a repeat of either changes nothing, in any order.
+
+// keyless makes events of a change of a table without key.
+func (w *work) keyless(c *connectors.Change, p *partition) {
+	if !c.Key.IsZero() && len(w.m.opt.Config.SilverKeys) == 0 {
+		w.reject(c, connectors.ClassApply, "the event has a key, the table has none: a changed key definition needs the table to be rebuilt")
+		return
+	}
+	if c.Op != connectors.Delete {
+		if c.After.IsZero() {
+			w.reject(c, connectors.ClassIncomplete, "the event has no image of the row")
+			return
+		}
+		if _, why := w.m.cols.Observe(c.After, false); why != "" {
+			w.reject(c, connectors.ClassApply, "%s", why)
+			return
+		}
+	}
+	removes := c.Op == connectors.Delete || c.Op == connectors.Update
+	if removes && (c.BeforeQuality != connectors.BeforeFull || c.Before.IsZero()) {
+		w.reject(c, connectors.ClassIncomplete, "the table has no key and the event does not tell the row before it whole: which row changed is not known")
+		return
+	}
+	st := w.stamp(c, p)
+	if removes && w.m.opt.Config.SilverDeleteMode == "ignore" && c.Op == connectors.Delete {
+		return
+	}
+	if c.Op == connectors.Update && sameRow(c.Before, c.After) {
+		return
+	}
+	if removes {
+		w.add(event{c: c, st: st, op: connectors.Delete, half: 1})
+	}
+	if c.Op != connectors.Delete {
+		w.add(event{c: c, st: st, op: c.Op, half: 2})
+	}
+}
+
+func sameRow(a, b connectors.Row) bool {
+	if a.Shape != b.Shape || len(a.Values) != len(b.Values) {
+		return false
+	}
+	for i := range a.Values {
+		if !a.Values[i].Equal(b.Values[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// rowSet is what becomes of the rows of one content.
+type rowSet struct {
+	h    fold.Hash
+	live []rowLife // rows of the table and of this merge
+	gone []removal
+}
+
+type rowLife struct {
+	st    fold.Stamp
+	ev    int32
+	img   *fold.Image
+	entry index.Entry
+	old   bool // in the table
+	dead  bool
+}
+
+type removal struct {
+	st, add fold.Stamp
+	matched bool
+	atMs    int64
+	entry   index.Entry
+	old     bool // in the index
+	changed bool
+}
+
+// foldSets merges the events of a table without key.
+func (w *work) foldSets(ctx context.Context) error {
+	w.sets = map[fold.Hash]*rowSet{}
+	type done struct {
+		i   int32
+		img *fold.Image
+	}
+	order := make([]done, 0, len(w.events))
+	for i := range w.events {
+		e := &w.events[i]
+		if e.drop {
+			continue
+		}
+		row := e.c.After
+		if e.half == 1 {
+			row = e.c.Before
+		}
+		img := w.image(e.c, row, connectors.Row{})
+		img.Stamp = e.st
+		e.h = w.rowHash(img)
+		order = append(order, done{int32(i), img})
+		if w.sets[e.h] == nil {
+			s := &rowSet{h: e.h}
+			w.m.idx.Each(e.h, func(x index.Entry) bool {
+				if x.File == index.Dead {
+					g := w.m.idx.Grave(x)
+					s.gone = append(s.gone, removal{st: g.Stamp, add: g.Add, matched: g.Add != (fold.Stamp{}), atMs: g.AtMs, entry: x, old: true})
+				} else if w.cutRows == nil || !w.cut(x) {
+					s.live = append(s.live, rowLife{entry: x, old: true})
+				}
+				return true
+			})
+			w.sets[e.h] = s
+			w.setOrder = append(w.setOrder, e.h)
+		}
+	}
+	if err := w.loadStamps(ctx); err != nil {
+		return err
+	}
+	slices.SortStableFunc(order, func(a, b done) int {
+		x, y := &w.events[a.i], &w.events[b.i]
+		if c := fold.Compare(x.st, y.st); c != 0 {
+			return c
+		}
+		return int(x.half) - int(y.half)
+	})
+	for _, d := range order {
+		e := &w.events[d.i]
+		s := w.sets[e.h]
+		if e.half == 1 {
+			s.remove(w, e)
+		} else {
+			s.add(w, e, d.i, d.img)
+		}
+	}
+	for _, h := range w.setOrder {
+		w.settleSet(w.sets[h])
+	}
+	return nil
+}
+
+func (w *work) rowHash(img *fold.Image) fold.Hash {
+	b := w.keyBuf[:0]
+	for i := range img.Vals {
+		b = appendNamed(b, w.m.cols.Source[i].Source, &img.Vals[i])
+	}
+	w.keyBuf = b
+	return fold.Sum(b)
+}
+
+// loadStamps reads the sequences of the rows of the table that the sets name.
+func (w *work) loadStamps(ctx context.Context) error {
+	byFile := map[uint32][]*rowLife{}
+	for _, h := range w.setOrder {
+		s := w.sets[h]
+		for i := range s.live {
+			byFile[s.live[i].entry.File] = append(byFile[s.live[i].entry.File], &s.live[i])
+		}
+	}
+	for _, o := range sortedKeys(byFile) {
+		l := byFile[o]
+		slices.SortFunc(l, func(a, b *rowLife) int { return int(a.entry.Position() - b.entry.Position()) })
+		rows := make([]int64, len(l))
+		for i := range l {
+			rows[i] = l[i].entry.Position()
+		}
+		f := w.m.idx.File(o)
+		rec, err := w.m.readRows(ctx, f.Path, f.Size, []string{evolve.ColSequence}, w.m.snap.Schema(), rows)
+		if err != nil {
+			return err
+		}
+		for i := range l {
+			if l[i].st, err = fold.Parse(columnar.ValueAt(rec.Column(0), schema.Of(schema.Binary), i).Str); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *rowSet) add(w *work, e *event, i int32, img *fold.Image) {
+	for k := range s.live {
+		if fold.Compare(e.st, s.live[k].st) == 0 || sameOffset(e.st, s.live[k].st) {
+			w.res.Duplicates++
+			return
+		}
+	}
+	for k := range s.gone {
+		if g := &s.gone[k]; g.matched && (fold.Compare(e.st, g.add) == 0 || sameOffset(e.st, g.add)) {
+			w.res.Duplicates++
+			return
+		}
+	}
+	for k := range s.gone {
+		if g := &s.gone[k]; !g.matched && fold.Compare(e.st, g.st) < 0 {
+			g.matched, g.add, g.changed = true, e.st, true
+			w.res.Stale++
+			return
+		}
+	}
+	s.live = append(s.live, rowLife{st: e.st, ev: i, img: img})
+}
+
+func (s *rowSet) remove(w *work, e *event) {
+	for k := range s.gone {
+		if g := &s.gone[k]; fold.Compare(e.st, g.st) == 0 || sameOffset(e.st, g.st) {
+			w.res.Duplicates++
+			return
+		}
+	}
+	best := -1
+	for k := range s.live {
+		l := &s.live[k]
+		if !l.dead && fold.Compare(l.st, e.st) < 0 && (best < 0 || fold.Compare(s.live[best].st, l.st) < 0) {
+			best = k
+		}
+	}
+	g := removal{st: e.st, atMs: e.c.Record.TimestampMs, changed: true}
+	if best >= 0 {
+		s.live[best].dead = true
+		g.matched, g.add = true, s.live[best].st
+	}
+	s.gone = append(s.gone, g)
+}
+
+// sameOffset tells the same Kafka record, whatever the position says.
+func sameOffset(a, b fold.Stamp) bool {
+	return a.Off == b.Off && a.Part&fold.PartitionMask == b.Part&fold.PartitionMask && a.Pos == b.Pos
+}
+
+func (w *work) settleSet(s *rowSet) {
+	for k := range s.live {
+		l := &s.live[k]
+		switch {
+		case l.old && l.dead:
+			w.kill(l.entry)
+			w.res.Deleted++
+			w.cutEntries = append(w.cutEntries, l.entry)
+		case !l.old && !l.dead:
+			w.upsert(winner{h: s.h, ev: -1, img: l.img, st: l.st})
+		}
+	}
+	for k := range s.gone {
+		g := &s.gone[k]
+		if !g.changed {
+			continue
+		}
+		d := deletion{h: s.h, g: index.Grave{Stamp: g.st, Add: g.add, AtMs: g.atMs}, old: g.entry, has: g.old}
+		w.dels = append(w.dels, d)
+	}
+}

@@ -1,0 +1,114 @@
+package silver
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/worker/silver/evolve"
+)
+
+// propKeys is the table property that names the source's columns of the key, as a JSON list; an empty list: the table has no
+// key.
+const propKeys = "sluice.keys"
+
+func (m *Merger) keyed() bool { return len(m.keys) > 0 }
+
+// decide settles, at the first row, whether the table has a key and of which columns.
+func (m *Merger) decide(key connectors.Row, override bool) {
+	m.decided = true
+	m.keys = []string{}
+	switch {
+	case override:
+		m.keys = slices.Clone(m.opt.Config.SilverKeys)
+	case !key.IsZero():
+		m.keys = slices.Clone(key.Shape.Names)
+	}
+}
+
+func encodeKeys(keys []string) string {
+	b, err := json.Marshal(append([]string{}, keys...))
+	if err != nil {
+		return "[]"
+	}
+	return string(b)
+}
+
+func decodeKeys(text string) ([]string, error) {
+	var keys []string
+	if err := json.Unmarshal([]byte(text), &keys); err != nil {
+		return nil, fmt.Errorf("table property %s: %w", propKeys, err)
+	}
+	return keys, nil
+}
+
+// keyCol gives the source column of the i-th key column, -1 while it is not there.
+func (m *Merger) keyCol(i int) int { return m.cols.BySource(m.keys[i]) }
+
+func (m *Merger) isKeyCol(col int) bool {
+	return slices.Contains(m.keys, m.cols.Source[col].Source)
+}
+
+func (m *Merger) soft() bool { return m.opt.Config.SilverDeleteMode == "soft" }
+
+func (m *Merger) planKey(key connectors.Row) *keyPlan {
+	p := &keyPlan{}
+	missing := false
+	for _, k := range m.keys {
+		at := key.Shape.Index(k)
+		if at < 0 {
+			p.bad = fmt.Sprintf("the event's key is (%s), the table's is (%s): a changed key definition needs the table to be rebuilt",
+				strings.Join(key.Shape.Names, ", "), strings.Join(m.keys, ", "))
+			return p
+		}
+		p.at = append(p.at, int32(at))
+		missing = missing || m.cols.BySource(k) < 0
+	}
+	if len(m.opt.Config.SilverKeys) == 0 && len(key.Shape.Names) != len(m.keys) {
+		p.bad = fmt.Sprintf("the event's key is (%s), the table's is (%s): a changed key definition needs the table to be rebuilt",
+			strings.Join(key.Shape.Names, ", "), strings.Join(m.keys, ", "))
+		return p
+	}
+	if missing {
+		sub := connectors.Row{Shape: &connectors.Shape{}}
+		for i, at := range p.at {
+			sub.Shape.Names = append(sub.Shape.Names, m.keys[i])
+			if key.Shape.Types != nil {
+				sub.Shape.Types = append(sub.Shape.Types, key.Shape.Types[at])
+			}
+			sub.Values = append(sub.Values, key.Values[at])
+		}
+		m.cols.Observe(sub, true)
+	}
+	return p
+}
+
+func number(k schema.Kind) bool {
+	return k >= schema.Boolean && k <= schema.Decimal
+}
+
+// sameClass tells that a value hashes as it will when it is read back from a column of the kind.
+func sameClass(v *connectors.Value, k schema.Kind) bool {
+	if v.Kind == k {
+		return true
+	}
+	if number(v.Kind) && number(k) {
+		// All numbers hash alike. A number that does not fit the column must not be taken, though.
+		return v.Kind < k && k != schema.Float
+	}
+	return false
+}
+
+// keyConvert is evolve.Convert for columns of a key, whose values cannot be rescued: a text column takes anything's text.
+func keyConvert(v connectors.Value, t schema.Type) (connectors.Value, bool) {
+	if c, ok := evolve.Convert(v, t); ok {
+		return c, true
+	}
+	if t.Kind == schema.String && v.State == connectors.Present {
+		return connectors.Text(strings.Trim(string(evolve.AppendJSON(nil, v)), `"`)), true
+	}
+	return v, false
+}

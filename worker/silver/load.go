@@ -1,0 +1,405 @@
+package silver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/worker/silver/evolve"
+	"sluice.io/sluice/worker/silver/fold"
+	"sluice.io/sluice/worker/silver/index"
+	"sluice.io/sluice/worker/silver/state"
+)
+
+// rowKey is what the index needs of one row.
+type rowKey struct {
+	h       fold.Hash
+	st      fold.Stamp
+	row     int64
+	carried bool
+}
+
+// keyReader computes hashes and sequences of the rows of a file.
+type keyReader struct {
+	m       *Merger
+	sch     schema.Schema
+	cols    []string
+	keys    []int // index in cols; of a table without key all source columns
+	names   []string
+	seq     int
+	carried int
+	buf     []byte
+}
+
+func (m *Merger) keyReader(sch schema.Schema) *keyReader {
+	r := &keyReader{m: m, sch: sch, seq: -1, carried: -1}
+	src := evolve.New(sch, evolve.Policy{})
+	if m.keyed() {
+		for _, k := range m.keys {
+			if i := src.BySource(k); i >= 0 {
+				r.keys = append(r.keys, len(r.cols))
+				r.cols = append(r.cols, src.Source[i].Name)
+			}
+		}
+	} else {
+		for i := range src.Source {
+			r.keys = append(r.keys, len(r.cols))
+			r.cols = append(r.cols, src.Source[i].Name)
+			r.names = append(r.names, src.Source[i].Source)
+		}
+	}
+	r.seq = len(r.cols)
+	r.cols = append(r.cols, evolve.ColSequence)
+	if sch.Index(evolve.ColCarried) >= 0 {
+		r.carried = len(r.cols)
+		r.cols = append(r.cols, evolve.ColCarried)
+	}
+	return r
+}
+
+// each calls f for each row of a file that want accepts; want nil: all.
+func (r *keyReader) each(ctx context.Context, path string, size int64, want func(row int64) bool, f func(rowKey) error) error {
+	file, err := r.m.openFile(ctx, path, size)
+	if err != nil {
+		return err
+	}
+	types := make([]schema.Type, len(r.cols))
+	for i, c := range r.cols {
+		types[i] = r.sch.Fields[r.sch.Index(c)].Type
+	}
+	for b, err := range file.Read(ctx, columnar.ReadOptions{Columns: r.cols, Target: &r.sch}) {
+		if err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+		for i := range int(b.Record.NumRows()) {
+			k := rowKey{row: b.FirstRow + int64(i)}
+			if want != nil && !want(k.row) {
+				continue
+			}
+			r.buf = r.buf[:0]
+			for n, c := range r.keys {
+				v := columnar.ValueAt(b.Record.Column(c), types[c], i)
+				if r.names == nil {
+					r.buf = fold.AppendCanonical(r.buf, &v)
+				} else {
+					r.buf = appendNamed(r.buf, r.names[n], &v)
+				}
+			}
+			k.h = fold.Sum(r.buf)
+			if k.st, err = fold.Parse(columnar.ValueAt(b.Record.Column(r.seq), types[r.seq], i).Str); err != nil {
+				return fmt.Errorf("row %d of %s has no sequence: it was not written by Sluice: %w", k.row, path, err)
+			}
+			k.carried = r.carried >= 0 && !b.Record.Column(r.carried).IsNull(i)
+			if err := f(k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// appendNamed appends a column of a row that is hashed whole; NULLs are left out, so that a column that was added later
+// changes no hash.
+func appendNamed(dst []byte, name string, v *value) []byte {
+	if fold.Unknown(v) || v.Equal(nullValue) {
+		return dst
+	}
+	dst = append(dst, name...)
+	dst = append(dst, 0)
+	return fold.AppendCanonical(dst, v)
+}
+
+// buildIndex reads the keys of a snapshot, its files in parallel, and the tombstones of the state.
+func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.Index, error) {
+	start := time.Now()
+	x := index.New(snap.Version)
+	if n, ok := snap.NumRecords(); ok {
+		x.Reserve(int(n))
+	}
+	files := slices.Collect(snap.Files())
+	type loaded struct {
+		file index.File
+		keys []index.Entry
+	}
+	out := make(chan loaded, 2)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(2, runtime.GOMAXPROCS(0)) + 1)
+	max32 := &maxima{}
+	g.Go(func() error {
+		defer close(out)
+		in, ictx := errgroup.WithContext(gctx)
+		in.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+		for _, a := range files {
+			in.Go(func() error {
+				del, err := m.deleted(ictx, a)
+				if err != nil {
+					return err
+				}
+				n, err := m.records(ictx, a)
+				if err != nil {
+					return err
+				}
+				if n > index.MaxRows {
+					return fmt.Errorf("%s has %d rows, the index can hold %d of one file", a.Path, n, index.MaxRows)
+				}
+				l := loaded{file: index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del}}
+				var want func(int64) bool
+				if del != nil {
+					want = func(row int64) bool { return !del.Contains(uint64(row)) }
+				}
+				local := &maxima{}
+				err = m.keyReader(snap.Schema()).each(ictx, a.Path, a.Size, want, func(k rowKey) error {
+					l.keys = append(l.keys, index.At(k.h, k.st, 0, k.row, k.carried))
+					local.see(k.st)
+					return nil
+				})
+				max32.join(local)
+				if err != nil {
+					return err
+				}
+				select {
+				case out <- l:
+					return nil
+				case <-ictx.Done():
+					return ictx.Err()
+				}
+			})
+		}
+		return in.Wait()
+	})
+	var batch []loaded
+	for l := range out {
+		batch = append(batch, l)
+		// Ordinals depend on the order in which files arrive; nothing that is written does.
+		o := x.AddFile(l.file)
+		for _, e := range l.keys {
+			e.File = o
+			x.Insert(e)
+		}
+		batch = batch[:0]
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("build the key index: %w", err)
+	}
+	if err := m.loadTombs(ctx, x, max32); err != nil {
+		return nil, err
+	}
+	m.observeTable(snap, max32)
+	m.stats.Rebuilds++
+	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows(), "tombstones", x.Tombstones(),
+		"files", len(files), "bytes", x.MemoryBytes(), "took", time.Since(start).Round(time.Millisecond))
+	return x, nil
+}
+
+// loadTombs puts the tombstones of the state into the index, unless their key has been there again since.
+func (m *Merger) loadTombs(ctx context.Context, x *index.Index, seen *maxima) error {
+	return m.store.Tombs(ctx, m.state, func(tombs []state.Tomb) error {
+		for i := range tombs {
+			t := &tombs[i]
+			st, err := fold.Parse(string(t.Seq))
+			if err != nil {
+				return fmt.Errorf("tombstone: %w", err)
+			}
+			seen.see(st)
+			g := index.Grave{Stamp: st, AtMs: t.AtMs}
+			if t.Add != "" {
+				if g.Add, err = fold.Parse(string(t.Add)); err != nil {
+					return fmt.Errorf("tombstone: %w", err)
+				}
+			}
+			if !m.keyed() {
+				m.loadRemoval(x, t.Hash, g)
+				continue
+			}
+			e, ok, _ := x.Get(t.Hash)
+			switch {
+			case !ok:
+				x.Insert(x.Bury(t.Hash, g))
+			case e.File == index.Dead && fold.Compare(x.Grave(e).Stamp, st) < 0:
+				*x.Grave(e) = g
+			}
+		}
+		return nil
+	})
+}
+
+// loadRemoval keeps one removal of a table without key; a later object's word on the same removal counts.
+func (m *Merger) loadRemoval(x *index.Index, h fold.Hash, g index.Grave) {
+	found := false
+	x.Each(h, func(e index.Entry) bool {
+		if e.File == index.Dead && x.Grave(e).Stamp.Seq() == g.Stamp.Seq() {
+			*x.Grave(e) = g
+			found = true
+		}
+		return !found
+	})
+	if !found {
+		x.Insert(x.Bury(h, g))
+	}
+}
+
+// observeTable tells the lineages what was merged before, so that they know a source that begins anew from one that
+// repeats itself.
+func (m *Merger) observeTable(snap *delta.Snapshot, seen *maxima) {
+	topics := map[string]bool{}
+	for k := range m.state.Lineages.Parts {
+		topics[k.Topic] = true
+	}
+	if len(topics) == 1 {
+		for k, p := range m.state.Lineages.Parts {
+			if at, ok := seen.get(uint32(k.Partition)); ok {
+				p.Observe(at.Epoch, at.Pos)
+			}
+		}
+	}
+	newest := int64(0)
+	for a := range snap.Files() {
+		var s struct {
+			Max map[string]json.RawMessage `json:"maxValues"`
+		}
+		var text string
+		if json.Unmarshal([]byte(a.Stats), &s) != nil || json.Unmarshal(s.Max[evolve.ColTimestamp], &text) != nil {
+			continue
+		}
+		if t, err := time.Parse(time.RFC3339, text); err == nil {
+			newest = max(newest, t.UnixNano()+int64(time.Millisecond)) // statistics are cut off to ms
+		}
+	}
+	for i := range m.state.Tombs {
+		newest = max(newest, m.state.Tombs[i].AtMs*int64(time.Millisecond))
+	}
+	m.state.Lineages.ObserveTs(newest)
+}
+
+// catchUp follows the commits of others: it reads again only the files that are new, and rows whose deletion vectors
+// changed.
+func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
+	if m.idx.Version == snap.Version {
+		return nil
+	}
+	start := time.Now()
+	x := m.idx
+	m.loaded = false // until all is done
+	var fresh []*delta.Add
+	known := map[string]bool{}
+	dup := 0
+	r := m.keyReader(snap.Schema())
+	for a := range snap.Files() {
+		known[a.Path] = true
+		o, ok := x.Ordinal(a.Path)
+		if !ok {
+			fresh = append(fresh, a)
+			continue
+		}
+		f := x.File(o)
+		del, err := m.deleted(ctx, a)
+		if err != nil {
+			return err
+		}
+		if sameBitmap(f.Deleted, del) {
+			continue
+		}
+		was := f.Deleted
+		err = r.each(ctx, a.Path, a.Size, func(row int64) bool {
+			return has(was, row) != has(del, row)
+		}, func(k rowKey) error {
+			if has(del, k.row) {
+				x.Remove(k.h, o, uint32(k.row))
+			} else {
+				x.Insert(index.At(k.h, k.st, o, k.row, k.carried))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		f.Deleted = del
+	}
+	// Files that are gone: their keys are those that still point there when the new files are in.
+	var lost []uint32
+	x.Ordinals(func(o uint32, f *index.File) {
+		if !known[f.Path] {
+			lost = append(lost, o)
+		}
+	})
+	for _, a := range fresh {
+		del, err := m.deleted(ctx, a)
+		if err != nil {
+			return err
+		}
+		n, err := m.records(ctx, a)
+		if err != nil {
+			return err
+		}
+		o := x.AddFile(index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del})
+		err = r.each(ctx, a.Path, a.Size, func(row int64) bool { return !has(del, row) }, func(k rowKey) error {
+			e := index.At(k.h, k.st, o, k.row, k.carried)
+			if m.keyed() {
+				old, ok, more := x.Get(k.h)
+				if ok && !more && old.File != index.Dead && slices.Contains(lost, old.File) {
+					x.Replace(old.File, old.Row, e)
+					return nil
+				}
+				if ok {
+					dup++
+				}
+			}
+			x.Insert(e)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(lost) > 0 {
+		gone := map[uint32]bool{}
+		for _, o := range lost {
+			gone[o] = true
+		}
+		var drop []index.Entry
+		x.All(func(e *index.Entry) bool {
+			if e.File != index.Dead && gone[e.File] {
+				drop = append(drop, *e)
+			}
+			return true
+		})
+		for _, e := range drop {
+			x.Remove(e.Hash, e.File, uint32(e.Position()))
+		}
+		for _, o := range lost {
+			x.DropFile(o)
+		}
+	}
+	x.Version = snap.Version
+	m.stats.Foreign++
+	m.log.Info("followed changes of the table by others", "version", snap.Version, "new files", len(fresh), "gone files", len(lost),
+		"keys twice", dup, "took", time.Since(start).Round(time.Millisecond))
+	m.loaded = true
+	if n, exact := snap.NumRecords(); exact && n != x.LiveRows() {
+		m.log.Error("the key index does not agree with the table: building it anew", "rows", n, "index", x.LiveRows(), "version", snap.Version)
+		m.loaded = false
+		idx, err := m.buildIndex(ctx, snap)
+		if err != nil {
+			return err
+		}
+		m.idx, m.loaded = idx, true
+	}
+	return nil
+}
+
+func has(b *bitmap, row int64) bool { return b != nil && b.Contains(uint64(row)) }
+
+func sameBitmap(a, b *bitmap) bool {
+	if a == nil || b == nil {
+		return (a == nil || a.IsEmpty()) && (b == nil || b.IsEmpty())
+	}
+	return a.Equals(b)
+}

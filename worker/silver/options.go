@@ -1,0 +1,125 @@
+package silver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/config"
+	"sluice.io/sluice/connectors/store"
+)
+
+// ErrFenced: the table's progress is not what this Merger continues; another one has merged the feed (D2).
+var ErrFenced = errors.New("another writer has advanced this silver table")
+
+// Options say which table a Merger writes, and how.
+type Options struct {
+	Bucket store.Bucket
+	// Path is the table's, with its variables resolved.
+	Path string
+	// Connector names the progress in the table (DESIGN §5).
+	Connector string
+	Config    *config.Sink
+	// Epoch is the Raft index of the assignment; it makes file names differ between owners (D4).
+	Epoch uint64
+	// DataDir may hold caches; nothing in it is needed.
+	DataDir string
+	Logger  *slog.Logger
+	// DeadLetters commits records that cannot be applied. It is called before the silver commit that passes them, and
+	// again with the same ones when that commit is retried.
+	DeadLetters func(context.Context, []connectors.DeadLetter) error
+	// Now is the clock, for tests.
+	Now func() time.Time
+	// Upkeep tunes compaction and checkpoints; the zero value is the default.
+	Upkeep Upkeep
+}
+
+// Batch is the changes of one version of a feeding bronze table, in the order of bronze.
+type Batch struct {
+	// Feed is the path of the bronze table.
+	Feed string
+	// Version is the bronze version that is merged when the batch is.
+	Version int64
+	// Changes must not be changed while Merge runs. Those of other tables are not to be in it.
+	Changes []connectors.Change
+}
+
+// Result says what a Merge did.
+type Result struct {
+	// Committed tells that there is a new version of the table. A merge that changes no row moves its progress lazily.
+	Committed bool
+	Version   int64
+	// Events counts row changes, tombstones and truncates; Upserted and Deleted rows.
+	Events, Upserted, Deleted int
+	// Duplicates and Stale count events that were merged before, or superseded.
+	Duplicates, Stale int
+	DeadLetters       int
+	// Unfilled counts values that no image tells (an unavailable value of a row never seen): NULL was written.
+	Unfilled int
+	// Bytes is the size of the data file.
+	Bytes int64
+	// Complex counts the keys that needed more than a look into the index.
+	Complex int
+	// Attempts counts commits that were tried.
+	Attempts int
+	Took     Phases
+}
+
+// Phases say where the time of a merge went.
+type Phases struct {
+	Gather, Fold, Emit, Commit, Index time.Duration
+}
+
+// Stats describe a Merger.
+type Stats struct {
+	Rows, Tombstones int64
+	Files            int
+	IndexBytes       int64
+	// Version is the table version that the index describes (D8).
+	Version           int64
+	Rebuilds, Foreign int
+	Merges            int64
+	Upserted, Deleted int64
+	DeadLetters       int64
+	Compactions       int64
+}
+
+// Upkeep tunes what the owner does for the table between merges. Zero values mean the defaults.
+type Upkeep struct {
+	// SmallFiles is how many small files make a compaction: default 24. Negative: never.
+	SmallFiles int
+	// TargetRows bounds the rows of a compacted file: default 4 Mi.
+	TargetRows int64
+	// TargetBytes bounds the bytes of a compacted file: default 128 MiB.
+	TargetBytes int64
+	// StepBytes bounds what one compaction reads, so that freshness does not suffer: default 64 MiB.
+	StepBytes int64
+	// DeadShare is the share of deleted rows from which a file is rewritten: default 0.3.
+	DeadShare float64
+	// Checkpoint is the number of commits between checkpoints: default 100.
+	Checkpoint int64
+}
+
+func (u Upkeep) withDefaults() Upkeep {
+	if u.SmallFiles == 0 {
+		u.SmallFiles = 24
+	}
+	if u.TargetRows <= 0 {
+		u.TargetRows = 4 << 20
+	}
+	if u.TargetBytes <= 0 {
+		u.TargetBytes = 128 << 20
+	}
+	if u.StepBytes <= 0 {
+		u.StepBytes = 64 << 20
+	}
+	if u.DeadShare <= 0 {
+		u.DeadShare = 0.3
+	}
+	if u.Checkpoint <= 0 {
+		u.Checkpoint = 100
+	}
+	return u
+}

@@ -1,0 +1,108 @@
+package silver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/worker/silver/index"
+)
+
+// stateSafe is how old an object of the state must be before it is deleted: older than any merge under way.
+const stateSafe = 6 * time.Hour
+
+// upkeepState remembers when what was done.
+type upkeepState struct {
+	checkpoint int64 // version of the last checkpoint, or of the first look
+	cleaned    int64 // merges at the last clean-up
+	expired    int64 // expiry bound of the last pass
+	looked     bool
+}
+
+// Maintain does at most one bounded piece of work for the table: a compaction step, a checkpoint, or forgetting what is
+// too old. It tells whether it did something. Call it between merges; it cannot conflict with them.
+func (m *Merger) Maintain(ctx context.Context) (bool, error) {
+	if !m.ready || m.table == nil {
+		return false, nil
+	}
+	if o := m.compactable(); len(o) > 0 {
+		m.stats.Compactions++
+		if err := m.rearrange(ctx, "compact", o, m.snap.Schema(), false); err != nil {
+			return true, fmt.Errorf("compact %s: %w", m.opt.Path, err)
+		}
+		return true, nil
+	}
+	u := &m.upkeep
+	if !u.looked {
+		u.looked, u.checkpoint = true, m.snap.Version-m.snap.Version%m.opt.Upkeep.Checkpoint
+	}
+	if m.snap.Version-u.checkpoint >= m.opt.Upkeep.Checkpoint {
+		u.checkpoint = m.snap.Version
+		if _, err := m.table.Checkpoint(ctx, m.snap, delta.CheckpointOptions{}); err != nil {
+			return true, fmt.Errorf("checkpoint %s: %w", m.opt.Path, err)
+		}
+		return true, nil
+	}
+	if keep := m.opt.Config.SilverTombstoneRetention.Milliseconds(); m.expiry() > u.expired+keep/16 {
+		u.expired = m.expiry()
+		if n := m.expire(); n > 0 {
+			m.log.Info("forgot deletes that no late event can reach", "keys", n)
+			return true, nil
+		}
+	}
+	if m.stats.Merges-u.cleaned >= 512 && m.stateM >= 0 {
+		u.cleaned = m.stats.Merges
+		if err := m.store.Clean(ctx, m.stateM, m.state, m.now().Add(-stateSafe)); err != nil {
+			return true, fmt.Errorf("clean up the merge states of %s: %w", m.opt.Path, err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// compactable chooses the files of one compaction step: the smallest ones when there are many small ones, else the one
+// with the most deleted rows.
+func (m *Merger) compactable() []uint32 {
+	u := m.opt.Upkeep
+	if u.SmallFiles < 0 {
+		return nil
+	}
+	var small []uint32
+	worst, share := uint32(0), 0.0
+	m.idx.Ordinals(func(o uint32, f *index.File) {
+		if f.Size < u.TargetBytes/8 && f.Live() < u.TargetRows/8 {
+			small = append(small, o)
+		}
+		if dead := float64(f.Rows-f.Live()) / float64(max(1, f.Rows)); dead > share {
+			worst, share = o, dead
+		}
+	})
+	size := func(o uint32) int64 { return m.idx.File(o).Size }
+	if len(small) >= u.SmallFiles {
+		// Files of about one size are joined, so that each row is rewritten a few times only.
+		slices.SortFunc(small, func(a, b uint32) int {
+			if d := size(a) - size(b); d != 0 {
+				return int(max(-1, min(1, d)))
+			}
+			return int(a) - int(b)
+		})
+		var out []uint32
+		total := int64(0)
+		for _, o := range small {
+			if len(out) >= u.SmallFiles/2 && size(o) > 4*max(total/int64(len(out)), 64<<10) || total+size(o) > u.StepBytes {
+				break
+			}
+			out = append(out, o)
+			total += size(o)
+		}
+		if len(out) > 1 {
+			return out
+		}
+	}
+	if share >= u.DeadShare && size(worst) <= u.StepBytes*2 && m.idx.File(worst).Rows > 1024 {
+		return []uint32{worst}
+	}
+	return nil
+}
