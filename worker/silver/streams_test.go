@@ -1,0 +1,200 @@
+package silver_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sort"
+	"strconv"
+	"testing"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/cdc"
+	"sluice.io/sluice/connectors/cdc/debezium"
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/config"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/delta/rows"
+	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/connectors/store/mem"
+	"sluice.io/sluice/internal/testkit/streams"
+	"sluice.io/sluice/worker/silver"
+)
+
+// decodeStream decodes the records of some topics, in the order of the file.
+func decodeStream(t testing.TB, s *streams.Stream, topics []string) []connectors.Change {
+	t.Helper()
+	d, err := debezium.New(cdc.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []connectors.Change
+	for i := range s.Records {
+		r := &s.Records[i]
+		if !slices.Contains(topics, r.Topic) {
+			continue
+		}
+		rec := &connectors.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, TimestampMs: r.TimestampMs, Key: r.Key, Value: r.Value}
+		for _, h := range r.Headers {
+			rec.Headers = append(rec.Headers, connectors.Header{Key: h.Name, Value: h.Value})
+		}
+		if out, err = d.Decode(out, rec); err != nil {
+			t.Fatalf("%s: %v", rec.EventID(), err)
+		}
+	}
+	return out
+}
+
+// interleave gives another order in which the partitions might have been read.
+func interleave(rng *rand.Rand, all []connectors.Change) []connectors.Change {
+	type key struct {
+		topic string
+		p     int32
+	}
+	parts := map[key][]connectors.Change{}
+	var keys []key
+	for _, c := range all {
+		k := key{c.Record.Topic, c.Record.Partition}
+		if parts[k] == nil {
+			keys = append(keys, k)
+		}
+		parts[k] = append(parts[k], c)
+	}
+	out := make([]connectors.Change, 0, len(all))
+	for len(keys) > 0 {
+		i := rng.IntN(len(keys))
+		n := min(len(parts[keys[i]]), 1+rng.IntN(40))
+		out = append(out, parts[keys[i]][:n]...)
+		if parts[keys[i]] = parts[keys[i]][n:]; len(parts[keys[i]]) == 0 {
+			keys = slices.Delete(keys, i, i+1)
+		}
+	}
+	return out
+}
+
+func sinkConfig() *config.Sink {
+	return &config.Sink{Name: "c", Format: "debezium", SilverMergeMode: "deletion-vectors", SilverSCDType: 1, SilverDeleteMode: "hard",
+		SilverTruncateMode: "apply", SilverCompatibility: "widest", SilverTombstoneRetention: 7 * 24 * 3600e9,
+		EvolveAdd: "evolve", EvolveWiden: "evolve", EvolveDrop: "evolve", EvolveType: "evolve"}
+}
+
+func openSilver(t testing.TB, b store.Bucket, conf *config.Sink, path string) *silver.Merger {
+	t.Helper()
+	m, err := silver.Open(context.Background(), silver.Options{Bucket: b, Path: path, Connector: conf.Name, Config: conf,
+		DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
+			for _, x := range l {
+				t.Errorf("dead letter %s: %s", x.Record.EventID(), x.Reason)
+			}
+			return nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// canonicalRows scans a table.
+func canonicalRows(t testing.TB, b store.Bucket, path string) []string {
+	t.Helper()
+	ctx := context.Background()
+	tab, err := delta.Open(ctx, b, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := tab.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for batch, err := range rows.Scan(ctx, s, rows.Options{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range int(batch.Record.NumRows()) {
+			line, err := columnar.AppendCanonicalJSON(nil, batch.Record, s.Schema(), i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, string(line))
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// TestStreams merges the captured streams, cut into random batches, partitions in another order, with the Merger opened anew in
+// between, and finds what the databases showed.
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	seeds := 2
+	if n, err := strconv.Atoi(os.Getenv("SLUICE_TEST_SEEDS")); err == nil {
+		seeds = n
+	}
+	for _, name := range streams.Names {
+		if name == "pg-avro" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := streams.Load(t, name)
+			for table, want := range s.Tables {
+				changes := decodeStream(t, s, want.Topics)
+				for seed := range seeds {
+					t.Run(fmt.Sprintf("%s/%d", table, seed), func(t *testing.T) {
+						rng := rand.New(rand.NewPCG(uint64(seed), 7))
+						in := changes
+						if seed > 0 {
+							in = interleave(rng, changes)
+						}
+						b := mem.New("lake")
+						conf := sinkConfig()
+						if seed%3 == 2 {
+							conf.SilverMergeMode = "copy-on-write"
+						}
+						mergeAll(t, rng, b, conf, in, seed > 0)
+						if d := want.Compare(canonicalRows(t, b, "silver/t")); len(d) > 0 {
+							t.Errorf("%d differences:", len(d))
+							for _, x := range d[:min(len(d), 8)] {
+								t.Error("  " + x)
+							}
+						}
+					})
+				}
+			}
+		})
+	}
+}
+
+// mergeAll merges changes cut into random batches.
+func mergeAll(t testing.TB, rng *rand.Rand, b store.Bucket, conf *config.Sink, in []connectors.Change, restarts bool) {
+	t.Helper()
+	ctx := context.Background()
+	m := openSilver(t, b, conf, "silver/t")
+	var batches []silver.Batch
+	for len(in) > 0 {
+		n := min(len(in), 1+rng.IntN(1+rng.IntN(300)))
+		batches = append(batches, silver.Batch{Feed: "bronze/t", Version: int64(len(batches)), Changes: in[:n]})
+		in = in[n:]
+	}
+	for at := 0; at < len(batches); {
+		k := min(len(batches)-at, 1+rng.IntN(3))
+		if _, err := m.Merge(ctx, batches[at:at+k]); err != nil {
+			t.Fatal(err)
+		}
+		at += k
+		if restarts && rng.IntN(6) == 0 {
+			if rng.IntN(2) == 0 {
+				if err := m.Close(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m = openSilver(t, b, conf, "silver/t")
+			at = int(m.Progress("bronze/t")) + 1 // progress that was not durable is merged again
+		}
+	}
+	if err := m.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
