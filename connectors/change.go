@@ -158,7 +158,18 @@ type Change struct {
 	// CaptureTsNs is the connector's clock when it made the event; 0: unknown.
 	CaptureTsNs int64
 
+	// Route is the topic's name that a transform gave the change, for paths; empty: Record.Topic.
+	Route string
+
 	// OpText is the operation as bronze shows it: c u d r t m, tombstone, control.
 	OpText string
 	Raw    Raw
+}
+
+// Topic is the name under which the change goes on: that of a routing transform, else that of its record.
+func (c *Change) Topic() string {
+	if c.Route != "" {
+		return c.Route
+	}
+	return c.Record.Topic
 }
