@@ -7,12 +7,13 @@ import (
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/cdc"
 	"sluice.io/sluice/connectors/cdc/internal/samples"
+	"sluice.io/sluice/internal/testkit"
 )
 
 // FuzzDecode gives the decoder any bytes: it may refuse them, but it must not panic, hang or swallow memory, and a
 // value that it takes must decode the same again when it is rebuilt.
 func FuzzDecode(f *testing.F) {
-	for _, s := range samples.Load(f, "debezium-", "malformed-") {
+	for _, s := range samples.Load(f, testkit.Shared(f, "samples"), "debezium-", "malformed-") {
 		header := []byte(nil)
 		if len(s.Record.Headers) > 0 {
 			header = s.Record.Headers[0].Value

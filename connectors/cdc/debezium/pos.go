@@ -215,7 +215,7 @@ func (d *Decoder) oraclePosition(b []byte, c *connectors.Change) ([]byte, connec
 		return b, 0, badPosition("source.scn is %q", scn)
 	}
 	quality := connectors.Exact
-	if t[srcTxSeq] == "" && c.Snapshot == connectors.NotSnapshot { // before 3.2: array DML shares scn and rs_id
+	if t[srcTxSeq] == "" && c.Snapshot == connectors.NotSnapshot && c.Op != connectors.Truncate { // before 3.2: array DML shares scn and rs_id
 		quality = connectors.TieMayHappen
 		b = appendRSID(b, d.str(srcRSID))
 	} else {

@@ -12,6 +12,7 @@ import (
 	"sluice.io/sluice/connectors/cdc/internal/js"
 	"sluice.io/sluice/connectors/cdc/internal/samples"
 	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/internal/testkit"
 )
 
 func newDecoder(tb testing.TB, o cdc.Options) *Decoder {
@@ -99,7 +100,7 @@ func TestSamples(t *testing.T) {
 	t.Parallel()
 	d := newDecoder(t, always)
 	var table strings.Builder
-	for _, s := range samples.Load(t, "debezium-", "malformed-") {
+	for _, s := range samples.Load(t, testkit.Shared(t, "samples"), "debezium-", "malformed-") {
 		cs, err := d.Decode(nil, &s.Record)
 		got := outcome(cs, err)
 		note := ""

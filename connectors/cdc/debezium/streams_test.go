@@ -11,6 +11,7 @@ import (
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/cdc/internal/samples"
+	"sluice.io/sluice/internal/testkit"
 )
 
 var streams = []string{"pg-types", "pg-toast", "pg-evolve", "pg-restart", "maria-types", "maria-orders"}
@@ -22,7 +23,7 @@ func TestStreams(t *testing.T) {
 	for _, name := range streams {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := samples.LoadStream(t, name)
+			s := samples.LoadStream(t, testkit.Shared(t, "streams/"+name))
 			d := newDecoder(t, always)
 			var changes []connectors.Change
 			found := map[string]int{}

@@ -10,6 +10,7 @@ import (
 	"sluice.io/sluice/connectors/cdc/internal/samples"
 	"sluice.io/sluice/connectors/cdc/internal/typed"
 	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/internal/testkit"
 )
 
 const tailMapping = `{"op":{"path":"op","map":{"I":"insert","U":"update","D":"delete","R":"read","T":"truncate"}},"table":{"path":"tbl","split":"."},` +
@@ -47,7 +48,7 @@ var families = []string{"flattened-", "cloudevents-", "dms-", "goldengate-", "ma
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	var table strings.Builder
-	for _, s := range samples.Load(t, families...) {
+	for _, s := range samples.Load(t, testkit.Shared(t, "samples"), families...) {
 		format, config := setting(s.Name)
 		d, err := Default().New(format, cdc.Options{Config: config})
 		if err != nil {
@@ -136,7 +137,7 @@ func check(t *testing.T, s samples.Sample, cs []connectors.Change, err error) {
 func TestValues(t *testing.T) {
 	t.Parallel()
 	byName := map[string][]connectors.Change{}
-	for _, s := range samples.Load(t, families...) {
+	for _, s := range samples.Load(t, testkit.Shared(t, "samples"), families...) {
 		format, config := setting(s.Name)
 		d, err := Default().New(format, cdc.Options{Config: config})
 		if err != nil {
@@ -205,7 +206,7 @@ func TestAuto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range samples.Load(t, append(families, "debezium-", "malformed-")...) {
+	for _, s := range samples.Load(t, testkit.Shared(t, "samples"), append(families, "debezium-", "malformed-")...) {
 		want, _, _ := strings.Cut(s.Name, "-")
 		want = strings.Replace(want, "flattened", "debezium-flat", 1)
 		f := cdc.Detect(&s.Record)
@@ -228,7 +229,7 @@ func TestAuto(t *testing.T) {
 
 // FuzzFormats gives every decoder any bytes.
 func FuzzFormats(f *testing.F) {
-	for _, s := range samples.Load(f, append(families, "debezium-mysql-insert", "malformed-")...) {
+	for _, s := range samples.Load(f, testkit.Shared(f, "samples"), append(families, "debezium-mysql-insert", "malformed-")...) {
 		f.Add(s.Record.Key, s.Record.Value)
 	}
 	r := Default()

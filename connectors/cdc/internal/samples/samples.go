@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"sluice.io/sluice/connectors"
-	"sluice.io/sluice/internal/testkit"
 )
 
 // Sample is one sample event with what is expected of it.
@@ -33,10 +32,9 @@ type file struct {
 	Expect   map[string]any             `json:"expect"`
 }
 
-// Load gives the samples whose names start with one of the prefixes; the test is skipped where there are none.
-func Load(tb testing.TB, prefixes ...string) []Sample {
+// Load gives the samples in dir whose names start with one of the prefixes; the test is skipped where there are none.
+func Load(tb testing.TB, dir string, prefixes ...string) []Sample {
 	tb.Helper()
-	dir := testkit.Shared(tb, "samples")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		tb.Fatal(err)

@@ -12,7 +12,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"sluice.io/sluice/connectors"
-	"sluice.io/sluice/internal/testkit"
 )
 
 // Stream is a captured stream of change events with the tables as the database showed them at its end.
@@ -36,11 +35,10 @@ type Table struct {
 	Zero       bool
 }
 
-// LoadStream reads a captured stream; the test is skipped where it is absent.
-func LoadStream(tb testing.TB, name string) *Stream {
+// LoadStream reads the captured stream that lies in dir.
+func LoadStream(tb testing.TB, dir string) *Stream {
 	tb.Helper()
-	dir := testkit.Shared(tb, filepath.Join("streams", name))
-	s := &Stream{Name: name, Records: readRecords(tb, filepath.Join(dir, "records.jsonl.zst"))}
+	s := &Stream{Name: filepath.Base(dir), Records: readRecords(tb, filepath.Join(dir, "records.jsonl.zst"))}
 	readJSON(tb, filepath.Join(dir, "topics.json"), &s.Topics)
 	readJSON(tb, filepath.Join(dir, "expected", "tables.json"), &s.Tables)
 	for n, t := range s.Tables {
