@@ -68,6 +68,13 @@ func (c *Coordinator) beatOnce(ctx context.Context) {
 			alone = len(c.node.Servers()) == 1
 		}
 		lease := time.Duration(resp.GetHeartbeat().GetLeaseMs()) * time.Millisecond
+		// The leader may have given this node's tasks away while it was not heard. A lease on what this node believes to
+		// own would then be one on what another node runs already, so first it learns what the leader knew.
+		wctx, cancel := context.WithTimeout(ctx, c.timing.Lease/2)
+		defer cancel()
+		if c.m.waitIndex(wctx, resp.GetHeartbeat().GetIndex()) != nil {
+			return
+		}
 		c.renewLease(sent, lease, alone)
 		c.checkReady()
 	case codeRemoved:
@@ -129,10 +136,14 @@ func (c *Coordinator) serveHeartbeat(req *peerv1.HeartbeatRequest) *peerv1.Respo
 	if !known {
 		return refuse(codeRemoved, fmt.Errorf("node %s is not a member of this cluster", req.GetNodeId()))
 	}
-	if err := l.pulses.heard(req); err != nil {
+	ok, err := l.pulses.heard(req)
+	if err != nil {
 		return refuse(codeDuplicate, err)
 	}
+	if !ok {
+		return refuse(codeBusy, fmt.Errorf("node %s is being declared dead; it is to ask again", req.GetNodeId()))
+	}
 	return &peerv1.Response{Body: &peerv1.Response_Heartbeat{Heartbeat: &peerv1.HeartbeatResponse{
-		Term: l.term, LeaseMs: uint32(c.timing.Lease.Milliseconds()), CommitIndex: c.node.CommitIndex(),
+		Term: l.term, LeaseMs: uint32(c.timing.Lease.Milliseconds()), Index: view(c.m, (*state.State).Index),
 	}}}
 }

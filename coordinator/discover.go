@@ -185,7 +185,10 @@ func (l *leadership) takeOver(ctx context.Context, a *found) error {
 // same says whether the agreed state is already what was found.
 func same(s *state.State, name string, a *found) bool {
 	tasks, _ := s.Tasks(name)
-	return slices.Equal(s.Topics(name), a.topics) && slices.EqualFunc(tasks, a.tasks, func(x, y ownership.Task) bool {
+	topics := slices.EqualFunc(s.Topics(name), a.topics, func(x, y ownership.Topic) bool {
+		return x.Name == y.Name && x.Partitions == y.Partitions && (x.ID == y.ID || y.ID == "") // a known id is not forgotten
+	})
+	return topics && slices.EqualFunc(tasks, a.tasks, func(x, y ownership.Task) bool {
 		return x.ID == y.ID && slices.Equal(x.Partitions, y.Partitions) && slices.Equal(x.Topics, y.Topics)
 	})
 }

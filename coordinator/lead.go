@@ -22,7 +22,8 @@ type leadership struct {
 	finder   *finder
 	revoked  map[ownership.TaskID]revocation
 	balanced time.Time
-	planned  time.Time
+	planned  uint64    // changes up to which there is nothing to place, plus one
+	looked   time.Time // for overdue releases
 	voted    time.Time
 	takers   string
 }

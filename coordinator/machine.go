@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"sluice.io/sluice/coordinator/state"
 )
@@ -45,6 +46,8 @@ type machine struct {
 
 	applied signal // after every entry
 	changed signal // after what changes who owns what, or under which configuration
+	// changes counts those, so that who polls knows whether to look.
+	changes atomic.Uint64
 	observe func(Event)
 }
 
@@ -69,6 +72,7 @@ func (m *machine) Apply(index uint64, data []byte) (any, error) {
 	}
 	m.applied.broadcast()
 	if wake {
+		m.changes.Add(1)
 		m.changed.broadcast()
 	}
 	return res, nil
@@ -107,6 +111,7 @@ func (m *machine) Restore(r io.Reader) error {
 	m.mu.Lock()
 	m.st = st
 	m.mu.Unlock()
+	m.changes.Add(1)
 	m.applied.broadcast()
 	m.changed.broadcast()
 	return nil

@@ -16,6 +16,12 @@ const movesAtOnce = 500
 
 // plan places what has no home and, now and then, evens out.
 func (l *leadership) plan(ctx context.Context) error {
+	now := time.Now()
+	changes := l.c.m.changes.Load()
+	due := now.Sub(l.balanced) >= l.c.timing.Balance && now.Sub(l.since) >= 2*l.c.timing.Heartbeat
+	if l.planned == changes+1 && !due {
+		return nil // nothing has changed since the last plan was carried out
+	}
 	in := placement.Input{MaxMoves: movesAtOnce}
 	busy := false
 	takers := []string{}
@@ -37,18 +43,18 @@ func (l *leadership) plan(ctx context.Context) error {
 		return true
 	})
 	in.Loads = l.pulses.loads()
-	now := time.Now()
 	// A node that has come or gone is evened out soon, but not in the same breath: the next one may be on its way.
 	if names := strings.Join(takers, ","); names != l.takers {
 		l.takers = names
 		l.balanced = now.Add(-l.c.timing.Balance + 2*l.c.timing.Heartbeat)
 	}
-	in.Rebalance = !busy && now.Sub(l.balanced) >= l.c.timing.Balance && now.Sub(l.since) >= 2*l.c.timing.Heartbeat
+	in.Rebalance = !busy && due
 	moves := placement.Plan(in)
 	if in.Rebalance {
 		l.balanced = now
 	}
 	if len(moves) == 0 {
+		l.planned = changes + 1
 		return nil
 	}
 	cmd := &raftv1.Place{}
@@ -58,13 +64,21 @@ func (l *leadership) plan(ctx context.Context) error {
 		cmd.Moves = append(cmd.Moves, &raftv1.Place_Move{Task: state.TaskIDToProto(mv.Task), Epoch: mv.Epoch, Node: mv.To})
 	}
 	l.c.log.Info("places tasks", "moves", len(moves), "new", why["new"], "drain", why["drain"], "balance", why["balance"], "gravity", why["gravity"])
-	return l.propose(ctx, &raftv1.Command{Body: &raftv1.Command_Place{Place: cmd}})
+	err := l.propose(ctx, &raftv1.Command{Body: &raftv1.Command_Place{Place: cmd}})
+	if err == nil && l.c.m.changes.Load() == changes {
+		l.planned = changes + 1 // no move fitted any more; there is nothing to do before something changes
+	}
+	return err
 }
 
 // overdue takes tasks away from owners that were asked to release them and have not. D2 makes what such an owner may
 // still commit harmless.
 func (l *leadership) overdue(ctx context.Context) error {
 	now := time.Now()
+	if now.Sub(l.looked) < l.c.timing.Revoke/20 {
+		return nil
+	}
+	l.looked = now
 	cmd := &raftv1.Release{}
 	seen := map[ownership.TaskID]bool{}
 	for _, a := range view(l.c.m, (*state.State).Assignments) {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice.io/sluice/coordinator/raftnode"
 	"sluice.io/sluice/coordinator/state"
 	"sluice.io/sluice/internal/ownership"
 	peerv1 "sluice.io/sluice/proto/peer/v1"
@@ -28,6 +29,9 @@ type pulse struct {
 	probing bool
 	refused int // probes in a row that found nobody listening
 	gone    bool
+	// condemned while the entry that declares the node dead is on its way: no heartbeat is answered with a lease
+	// meanwhile, so no lease outlives the decision.
+	condemned bool
 }
 
 // pulses is the leader's failure detector.
@@ -52,8 +56,9 @@ func newPulses(c *Coordinator, wake func()) *pulses {
 
 func (p *pulses) wait() { p.wg.Wait() }
 
-// heard notes a heartbeat. An error means that two processes go by one name.
-func (p *pulses) heard(req *peerv1.HeartbeatRequest) error {
+// heard notes a heartbeat, and says whether it may be answered with a lease. An error means that two processes go by
+// one name.
+func (p *pulses) heard(req *peerv1.HeartbeatRequest) (bool, error) {
 	now := time.Now()
 	loads := make(map[ownership.TaskID]int64, len(req.GetLoads()))
 	for _, t := range req.GetLoads() {
@@ -66,12 +71,15 @@ func (p *pulses) heard(req *peerv1.HeartbeatRequest) error {
 		b = &pulse{well: now, retired: map[string]bool{}}
 		p.byID[req.GetNodeId()] = b
 	}
+	if b.condemned {
+		return false, nil
+	}
 	life := req.GetIncarnation()
 	fresh := b.request == nil || now.Sub(b.last) > p.c.timing.Dead || b.life != life
 	if b.life != "" && b.life != life {
 		other := b.request.GetPeerAddress()
 		if b.retired[life] || (other != "" && other != req.GetPeerAddress() && now.Sub(b.last) < p.c.timing.Dead && !b.gone) {
-			return fmt.Errorf("node.id %s is in use by another process at %s; give this one (%s) another node.id",
+			return false, fmt.Errorf("node.id %s is in use by another process at %s; give this one (%s) another node.id",
 				req.GetNodeId(), other, req.GetPeerAddress())
 		}
 		b.retired[b.life] = true
@@ -85,7 +93,7 @@ func (p *pulses) heard(req *peerv1.HeartbeatRequest) error {
 	if fresh {
 		p.wake()
 	}
-	return nil
+	return true, nil
 }
 
 // loads merges what all nodes have measured.
@@ -120,7 +128,7 @@ func (p *pulses) judge(ctx context.Context, m state.Member) verdict {
 		p.byID[m.ID] = b
 	}
 	silent := time.Since(b.last)
-	v := verdict{alive: silent < p.c.timing.Dead && !b.gone, request: b.request, well: b.well, silent: silent}
+	v := verdict{alive: !b.condemned && silent < p.c.timing.Dead && !b.gone, request: b.request, well: b.well, silent: silent}
 	if m.Alive && v.alive && silent > p.c.timing.Heartbeat*3/2 && !b.probing && m.ID != p.c.opts.NodeID {
 		b.probing = true
 		p.wg.Go(func() { p.probe(ctx, m) })
@@ -150,6 +158,26 @@ func (p *pulses) probe(ctx context.Context, m state.Member) {
 	if b.refused >= 2 && !b.gone {
 		b.gone = true
 		p.wake()
+	}
+}
+
+// condemn fixes the verdict that a member is dead until acquit, unless a heartbeat has come since it was judged.
+func (p *pulses) condemn(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.byID[id]
+	if b == nil || (time.Since(b.last) < p.c.timing.Dead && !b.gone) {
+		return false
+	}
+	b.condemned = true
+	return true
+}
+
+func (p *pulses) acquit(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := p.byID[id]; b != nil {
+		b.condemned = false
 	}
 }
 
@@ -193,11 +221,20 @@ func (l *leadership) members(ctx context.Context) error {
 			if v.alive {
 				l.c.log.Info("a node is back", "member", m.ID)
 			} else {
+				if !l.pulses.condemn(m.ID) {
+					continue
+				}
 				l.c.log.Warn("a node is gone, its tasks go to others", "member", m.ID, "silent", v.silent.Round(time.Millisecond))
 			}
-			if err := l.propose(ctx, &raftv1.Command{Body: &raftv1.Command_MarkMember{MarkMember: &raftv1.MarkMember{
+			err := l.propose(ctx, &raftv1.Command{Body: &raftv1.Command_MarkMember{MarkMember: &raftv1.MarkMember{
 				Id: m.ID, Incarnation: m.Incarnation, Alive: v.alive,
-			}}}); err != nil {
+			}}})
+			if errors.Is(err, raftnode.ErrUnknown) {
+				// It may be in the log yet: this term gives the node no lease any more. If it is not, the next term judges anew.
+				return err
+			}
+			l.pulses.acquit(m.ID)
+			if err != nil {
 				return err
 			}
 		}

@@ -21,6 +21,7 @@ const (
 	codeDuplicate    = "duplicate_node"
 	codeWrongCluster = "wrong_cluster"
 	codeClock        = "clock"
+	codeBusy         = "busy"
 )
 
 func refuse(code string, err error) *peerv1.Response {

@@ -863,8 +863,9 @@ type HeartbeatResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Term  uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	// How long the lease lasts, counted from when the request was sent.
-	LeaseMs       uint32 `protobuf:"varint,2,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`
-	CommitIndex   uint64 `protobuf:"varint,3,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
+	LeaseMs uint32 `protobuf:"varint,2,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`
+	// The lease counts once the sender has applied this much: whatever was taken from it before is known to it then.
+	Index         uint64 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -913,9 +914,9 @@ func (x *HeartbeatResponse) GetLeaseMs() uint32 {
 	return 0
 }
 
-func (x *HeartbeatResponse) GetCommitIndex() uint64 {
+func (x *HeartbeatResponse) GetIndex() uint64 {
 	if x != nil {
-		return x.CommitIndex
+		return x.Index
 	}
 	return 0
 }
@@ -1624,11 +1625,11 @@ const file_peer_v1_peer_proto_rawDesc = "" +
 	"\bversions\x18\b \x01(\v2\x18.sluice.raft.v1.VersionsR\bversions\"J\n" +
 	"\bTaskLoad\x12*\n" +
 	"\x04task\x18\x01 \x01(\v2\x16.sluice.raft.v1.TaskIDR\x04task\x12\x12\n" +
-	"\x04load\x18\x02 \x01(\x03R\x04load\"e\n" +
+	"\x04load\x18\x02 \x01(\x03R\x04load\"X\n" +
 	"\x11HeartbeatResponse\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x19\n" +
-	"\blease_ms\x18\x02 \x01(\rR\aleaseMs\x12!\n" +
-	"\fcommit_index\x18\x03 \x01(\x04R\vcommitIndex\"\xb8\x01\n" +
+	"\blease_ms\x18\x02 \x01(\rR\aleaseMs\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"\xb8\x01\n" +
 	"\x0eForwardRequest\x123\n" +
 	"\acommand\x18\x01 \x01(\v2\x17.sluice.raft.v1.CommandH\x00R\acommand\x126\n" +
 	"\x05patch\x18\x02 \x01(\v2\x1e.sluice.peer.v1.PatchConnectorH\x00R\x05patch\x123\n" +
