@@ -107,8 +107,8 @@ func TestImportsGoDown(t *testing.T) {
 			if msg := directionFault(s.pkg, to); msg != "" {
 				t.Errorf("%s: %s", s.path, msg)
 			}
-			if !s.test && under(to, "internal/testkit") && !under(s.pkg, "internal/testkit") {
-				t.Errorf("%s: %s imports %s: production code never imports the test kit.", s.path, s.pkg, to)
+			if !s.test && forTests(to) && !forTests(s.pkg) {
+				t.Errorf("%s: %s imports %s: production code never imports what is there for tests.", s.path, s.pkg, to)
 			}
 		}
 	}
@@ -116,7 +116,7 @@ func TestImportsGoDown(t *testing.T) {
 
 func TestLibrariesHaveKeepers(t *testing.T) {
 	for _, s := range sources(t) {
-		if s.test || under(s.pkg, "internal/testkit") {
+		if s.test || forTests(s.pkg) {
 			continue // tests may hold any library beside the code, to check it from outside
 		}
 		for _, imp := range imports(s) {

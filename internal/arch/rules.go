@@ -122,6 +122,18 @@ var forbiddenImports = []struct{ in, pkg, why string }{
 	{"connectors/cdc", "net/http", "a decoder is a pure function of a record"},
 }
 
+// testFolders are packages that are there for tests: production code never imports them.
+var testFolders = []string{"internal/testkit", "connectors/cdc/internal/samples", "connectors/store/storetest", "connectors/store/faultstore"}
+
+func forTests(pkg string) bool {
+	for _, f := range testFolders {
+		if under(pkg, f) {
+			return true
+		}
+	}
+	return false
+}
+
 // maxFileLines is the longest that a hand-written file may be.
 const maxFileLines = 900
 

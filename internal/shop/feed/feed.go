@@ -32,8 +32,6 @@ type Options struct {
 	Shop shop.Options
 	// Rate is how many records a second Run writes; 0: as many as the broker takes.
 	Rate float64
-	// Written is told of every record that the broker has confirmed; it must not block.
-	Written func(topic string, partition int32, offset int64)
 	// SaveEvery is how often Run saves the state. Default 10 s.
 	SaveEvery time.Duration
 }
@@ -61,9 +59,7 @@ type Feed struct {
 const recordsPerStep = 2.6
 
 // Open loads or begins the shop, makes its topics, and brings the broker to where the shop is.
-//
-// Each of opened is called with the shop before a record is written.
-func Open(ctx context.Context, o Options, opened ...func(*shop.Shop)) (*Feed, error) {
+func Open(ctx context.Context, o Options) (*Feed, error) {
 	if o.SaveEvery == 0 {
 		o.SaveEvery = 10 * time.Second
 	}
@@ -71,9 +67,6 @@ func Open(ctx context.Context, o Options, opened ...func(*shop.Shop)) (*Feed, er
 	var err error
 	if f.shop, err = load(o); err != nil {
 		return nil, err
-	}
-	for _, fn := range opened {
-		fn(f.shop)
 	}
 	f.client, err = kgo.NewClient(kgo.SeedBrokers(o.Brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(20_000), kgo.ProducerBatchCompression(kgo.Lz4Compression()),
@@ -214,14 +207,14 @@ func (f *Feed) produce(ctx context.Context, r shop.Record) {
 			return
 		}
 		f.written.Add(1)
-		if f.opts.Written != nil {
-			f.opts.Written(got.Topic, got.Partition, got.Offset)
-		}
 	})
 }
 
 // Run lives until ctx ends, then writes what is left and saves.
 func (f *Feed) Run(ctx context.Context) error {
+	for _, r := range f.shop.Next() { // maybe the snapshot: it does not count against the rate
+		f.produce(context.WithoutCancel(ctx), r)
+	}
 	began, saved := time.Now(), time.Now()
 	sent := 0.0
 	tick := time.NewTicker(20 * time.Millisecond)

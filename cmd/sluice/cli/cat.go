@@ -1,0 +1,269 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/delta/rows"
+	"sluice.io/sluice/connectors/schema"
+)
+
+// rowFlags say which rows of a table a command reads.
+type rowFlags struct {
+	versionFlags
+	columns []string
+	where   string
+	limit   int64
+}
+
+func (f *rowFlags) add(c *cobra.Command) {
+	f.versionFlags.add(c)
+	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to read, separated by commas (default: all)")
+	c.Flags().StringVar(&f.where, "where", "", "rows to read: terms joined by AND, such as \"status = 'PAID' AND total >= 100 AND shipped_on IS NULL\"")
+	c.Flags().Int64Var(&f.limit, "limit", 0, "how many rows at most; 0: all")
+}
+
+// scan calls visit with each row as canonical JSON, which is only valid during the call, until it gives false.
+func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, visit func(line []byte) (bool, error)) (schema.Schema, error) {
+	o := rows.Options{Columns: f.columns}
+	sc, err := o.Schema(s)
+	if err != nil {
+		return sc, fmt.Errorf("%w; there are: %s", err, strings.Join(columnNames(s.Schema()), ", "))
+	}
+	if f.where != "" {
+		if o.Where, err = rows.ParsePredicate(f.where, s.Schema()); err != nil {
+			return sc, usageError{fmt.Errorf("--where: %w", err)}
+		}
+	}
+	var line []byte
+	n := int64(0)
+	for batch, err := range rows.Scan(ctx, s, o) {
+		if err != nil {
+			return sc, err
+		}
+		for i := range int(batch.Record.NumRows()) {
+			if f.limit > 0 && n >= f.limit {
+				return sc, nil
+			}
+			if line, err = columnar.AppendCanonicalJSON(line[:0], batch.Record, sc, i); err != nil {
+				return sc, err
+			}
+			more, err := visit(line)
+			if err != nil || !more {
+				return sc, err
+			}
+			n++
+		}
+	}
+	return sc, ctx.Err()
+}
+
+func columnNames(s schema.Schema) []string {
+	out := make([]string, 0, len(s.Fields))
+	for _, f := range s.Fields {
+		out = append(out, f.Name)
+	}
+	return out
+}
+
+func (a *app) tableCat() *cobra.Command {
+	var f rowFlags
+	var sorted bool
+	c := &cobra.Command{
+		Use: "cat TABLE", Short: "Print the rows of a table", Args: cobra.ExactArgs(1),
+		Long: "Print the rows of a table, in the order in which they lie in its files.\n\n" +
+			"With --output json each row is one line of canonical JSON: keys sorted, no blanks, decimals as text with their scale,\n" +
+			"binary as base64, timestamps with six digits in UTC, maps as sorted pairs. Two tables have the same rows exactly when\n" +
+			"their sorted lines are the same, whichever engine printed them.",
+		Example: "  sluice table cat data/lake/silver/shop.public.orders --where \"status = 'PAID'\" --columns id,total --limit 10\n" +
+			"  sluice table cat s3://bucket/lake/silver/orders --version 7 --output json --sort",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			t, err := openTable(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			s, err := f.snapshot(ctx, t)
+			if err != nil {
+				return tableError(args[0], err)
+			}
+			out := bufio.NewWriterSize(a.Out, 1<<16)
+			p := printer(&jsonLines{out: out})
+			if a.output == "text" {
+				p = &textRows{out: out}
+			}
+			if sorted {
+				p = &sortedRows{next: p, limit: f.limit}
+				f.limit = 0
+			}
+			sc, err := f.scan(ctx, s, func(line []byte) (bool, error) { return true, p.row(line) })
+			if err != nil {
+				return tableError(args[0], err)
+			}
+			if err := p.end(columnNames(sc)); err != nil {
+				return err
+			}
+			return out.Flush()
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&sorted, "sort", false, "sort the lines by bytes, to compare tables")
+	return c
+}
+
+// printer takes rows as canonical JSON lines.
+type printer interface {
+	row(line []byte) error
+	end(columns []string) error
+}
+
+type jsonLines struct{ out *bufio.Writer }
+
+func (j *jsonLines) row(line []byte) error {
+	if _, err := j.out.Write(line); err != nil {
+		return err
+	}
+	return j.out.WriteByte('\n')
+}
+
+func (j *jsonLines) end([]string) error { return nil }
+
+type sortedRows struct {
+	next  printer
+	limit int64 // 0: all
+	lines []string
+}
+
+func (s *sortedRows) row(line []byte) error {
+	s.lines = append(s.lines, string(line))
+	return nil
+}
+
+func (s *sortedRows) end(columns []string) error {
+	slices.Sort(s.lines)
+	if s.limit > 0 && int64(len(s.lines)) > s.limit {
+		s.lines = s.lines[:s.limit]
+	}
+	for _, l := range s.lines {
+		if err := s.next.row([]byte(l)); err != nil {
+			return err
+		}
+	}
+	return s.next.end(columns)
+}
+
+// textRows prints rows in columns whose widths fit the first rows.
+type textRows struct {
+	out   *bufio.Writer
+	held  []map[string]json.RawMessage
+	width []int
+	cols  []string
+	n     int64
+}
+
+const (
+	heldRows = 200
+	maxCell  = 48
+)
+
+func (t *textRows) row(line []byte) error {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(line, &m); err != nil {
+		return err
+	}
+	t.held = append(t.held, m)
+	t.n++
+	return nil
+}
+
+func (t *textRows) end(columns []string) error {
+	t.cols = columns
+	for len(t.held) > 0 || t.width == nil {
+		n := min(len(t.held), heldRows)
+		t.print(t.held[:n])
+		t.held = t.held[n:]
+	}
+	word := "rows"
+	if t.n == 1 {
+		word = "row"
+	}
+	_, err := fmt.Fprintf(t.out, "(%s %s)\n", countText(t.n), word)
+	return err
+}
+
+func (t *textRows) print(block []map[string]json.RawMessage) {
+	cells := make([][]string, len(block))
+	first := t.width == nil
+	if first {
+		t.width = make([]int, len(t.cols))
+		for i, c := range t.cols {
+			t.width[i] = utf8.RuneCountInString(c)
+		}
+	}
+	for r, m := range block {
+		cells[r] = make([]string, len(t.cols))
+		for i, c := range t.cols {
+			cells[r][i] = cellText(m[c])
+			if first {
+				t.width[i] = max(t.width[i], utf8.RuneCountInString(cells[r][i]))
+			}
+		}
+	}
+	if first {
+		t.line(t.cols)
+		rule := make([]string, len(t.cols))
+		for i := range rule {
+			rule[i] = strings.Repeat("-", t.width[i])
+		}
+		t.line(rule)
+	}
+	for _, r := range cells {
+		t.line(r)
+	}
+}
+
+func (t *textRows) line(cells []string) {
+	var b strings.Builder
+	for i, c := range cells {
+		if i > 0 {
+			b.WriteString("  ")
+		}
+		b.WriteString(c)
+		if i < len(cells)-1 {
+			b.WriteString(strings.Repeat(" ", max(0, t.width[i]-utf8.RuneCountInString(c))))
+		}
+	}
+	b.WriteByte('\n')
+	_, _ = t.out.WriteString(b.String()) // the error stays in the writer, for Flush
+}
+
+// cellText is a value as a person reads it.
+func cellText(raw json.RawMessage) string {
+	s := string(raw)
+	if len(s) > 0 && s[0] == '"' {
+		var text string
+		if json.Unmarshal(raw, &text) == nil {
+			s = strings.Map(func(r rune) rune {
+				if r < 0x20 || r == 0x7f {
+					return ' '
+				}
+				return r
+			}, text)
+		}
+	} else if s == "null" {
+		s = "NULL"
+	}
+	if utf8.RuneCountInString(s) > maxCell {
+		s = string([]rune(s)[:maxCell-1]) + "…"
+	}
+	return s
+}

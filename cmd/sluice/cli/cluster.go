@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+type memberInfo struct {
+	ID          string `json:"id"`
+	PeerAddress string `json:"peer_address"`
+	RESTAddress string `json:"rest_address"`
+	Voter       bool   `json:"voter"`
+	Alive       bool   `json:"alive"`
+	Draining    bool   `json:"draining"`
+	Leader      bool   `json:"leader"`
+	Version     string `json:"version"`
+	Tasks       int    `json:"tasks"`
+}
+
+func (m memberInfo) role() string {
+	switch {
+	case m.Leader:
+		return "leader"
+	case m.Voter:
+		return "voter"
+	}
+	return "follower"
+}
+
+func (m memberInfo) state() string {
+	switch {
+	case !m.Alive:
+		return "dead"
+	case m.Draining:
+		return "draining"
+	}
+	return "alive"
+}
+
+func (a *app) clusterCommand() *cobra.Command {
+	c := &cobra.Command{Use: "cluster", Short: "Look at and steer the cluster over REST"}
+	client := a.restFlag(c)
+	c.AddCommand(a.clusterStatus(client), a.clusterMembers(client), a.clusterDrain(client),
+		a.clusterDo(client, "undrain NODE", "Let a drained node have tasks again", cobra.ExactArgs(1), func(args []string) (string, string) {
+			return "DELETE", "/sluice/v1/cluster/members/" + url.PathEscape(args[0]) + "/drain"
+		}),
+		a.clusterDo(client, "remove NODE", "Take a node out of the cluster for good", cobra.ExactArgs(1), func(args []string) (string, string) {
+			return "DELETE", "/sluice/v1/cluster/members/" + url.PathEscape(args[0])
+		}),
+		a.clusterDo(client, "transfer-leader [NODE]", "Hand leadership to a node, or to the most current one", cobra.MaximumNArgs(1), func(args []string) (string, string) {
+			path := "/sluice/v1/cluster/leader"
+			if len(args) > 0 {
+				path += "/" + url.PathEscape(args[0])
+			}
+			return "PUT", path
+		}),
+		a.clusterSnapshot(client), a.clusterRestore(client))
+	return c
+}
+
+func (a *app) clusterStatus(client clientFunc) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Say how the cluster is", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := client()
+			if err != nil {
+				return err
+			}
+			var st struct {
+				ClusterID  string       `json:"cluster_id"`
+				Node       string       `json:"node"`
+				Leader     string       `json:"leader"`
+				Members    []memberInfo `json:"members"`
+				Connectors int          `json:"connectors"`
+			}
+			if _, err := r.do(cmd.Context(), "GET", "/sluice/v1/cluster", nil, &st); err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(st)
+			}
+			alive, voters := 0, 0
+			for _, m := range st.Members {
+				if m.Alive {
+					alive++
+				}
+				if m.Voter {
+					voters++
+				}
+			}
+			leader := st.Leader
+			if leader == "" {
+				leader = "none: writes wait until one is elected"
+			}
+			return a.columns(nil, [][]string{
+				{"cluster", st.ClusterID}, {"leader", leader}, {"asked", st.Node},
+				{"nodes", fmt.Sprintf("%d of %d alive, %d voters", alive, len(st.Members), voters)},
+				{"connectors", strconv.Itoa(st.Connectors)},
+			})
+		},
+	}
+}
+
+func (r *restClient) members(ctx context.Context) ([]memberInfo, error) {
+	var ms []memberInfo
+	_, err := r.do(ctx, "GET", "/sluice/v1/cluster/members", nil, &ms)
+	return ms, err
+}
+
+func (a *app) clusterMembers(client clientFunc) *cobra.Command {
+	return &cobra.Command{
+		Use: "members", Short: "List the nodes", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := client()
+			if err != nil {
+				return err
+			}
+			ms, err := r.members(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(ms)
+			}
+			var rows [][]string
+			for _, m := range ms {
+				rows = append(rows, []string{m.ID, m.role(), m.state(), strconv.Itoa(m.Tasks), m.RESTAddress, m.PeerAddress, m.Version})
+			}
+			return a.columns([]string{"NODE", "ROLE", "STATE", "TASKS", "REST", "PEER", "VERSION"}, rows)
+		},
+	}
+}
+
+func (a *app) clusterDrain(client clientFunc) *cobra.Command {
+	var wait time.Duration
+	c := &cobra.Command{
+		Use: "drain NODE", Short: "Move a node's tasks to the others, and wait until it has none", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := client()
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			if _, err := r.do(ctx, "PUT", "/sluice/v1/cluster/members/"+url.PathEscape(args[0])+"/drain", nil, nil); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, wait)
+			defer cancel()
+			for left := -1; wait > 0; {
+				ms, err := r.members(ctx)
+				if err != nil {
+					return err
+				}
+				now := 0
+				for _, m := range ms {
+					if m.ID == args[0] {
+						now = m.Tasks
+					}
+				}
+				if now == 0 {
+					break
+				}
+				if now != left && a.output == "text" {
+					fmt.Fprintf(a.Out, "%d tasks left\n", now)
+				}
+				left = now
+				select {
+				case <-ctx.Done():
+					return fmt.Errorf("%s still has %d tasks after %s; is there another node that can take them?", args[0], now, wait)
+				case <-time.After(200 * time.Millisecond):
+				}
+			}
+			if a.output == "json" {
+				return a.json(map[string]string{"node": args[0], "done": "drain"})
+			}
+			_, err = fmt.Fprintf(a.Out, "%s is drained; it can be stopped\n", args[0])
+			return err
+		},
+	}
+	c.Flags().DurationVar(&wait, "wait", 2*time.Minute, "how long to wait; 0: only ask for it")
+	return c
+}
+
+func (a *app) clusterDo(client clientFunc, use, short string, args cobra.PositionalArgs, request func([]string) (string, string)) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := client()
+			if err != nil {
+				return err
+			}
+			method, path := request(args)
+			if _, err := r.do(cmd.Context(), method, path, nil, nil); err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(map[string]string{"done": cmd.Name()})
+			}
+			_, err = fmt.Fprintln(a.Out, "done")
+			return err
+		},
+	}
+}
+
+func (a *app) clusterSnapshot(client clientFunc) *cobra.Command {
+	return &cobra.Command{
+		Use: "snapshot FILE", Short: "Save connectors and their states to a file", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := client()
+			if err != nil {
+				return err
+			}
+			var body json.RawMessage
+			if _, err := r.do(cmd.Context(), "GET", "/sluice/v1/cluster/snapshot", nil, &body); err != nil {
+				return err
+			}
+			if err := os.WriteFile(args[0], append(body, '\n'), 0o600); err != nil {
+				return fmt.Errorf("write the snapshot: %w", err)
+			}
+			if a.output == "json" {
+				return a.json(map[string]string{"file": args[0]})
+			}
+			_, err = fmt.Fprintf(a.Out, "saved to %s; it holds the connectors' configurations as submitted, so keep it as you keep them\n", args[0])
+			return err
+		},
+	}
+}
+
+func (a *app) clusterRestore(client clientFunc) *cobra.Command {
+	return &cobra.Command{
+		Use: "restore FILE", Short: "Replace all connectors by those of a snapshot", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := client()
+			if err != nil {
+				return err
+			}
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				return fmt.Errorf("read the snapshot: %w", err)
+			}
+			if !json.Valid(text) {
+				return fmt.Errorf("%s is no snapshot; `sluice cluster snapshot` makes one", args[0])
+			}
+			if _, err := r.do(cmd.Context(), "PUT", "/sluice/v1/cluster/snapshot", json.RawMessage(text), nil); err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return a.json(map[string]string{"restored": args[0]})
+			}
+			_, err = fmt.Fprintln(a.Out, "restored; tasks start again where their tables are")
+			return err
+		},
+	}
+}

@@ -1,0 +1,14 @@
+package cli
+
+import (
+	"os"
+	"runtime/debug"
+)
+
+// limitMemory tells the garbage collector how much memory there is, unless the environment has said so (GOMEMLIMIT): it
+// works harder near the limit instead of the kernel ending the process.
+func limitMemory(n int64) {
+	if os.Getenv("GOMEMLIMIT") == "" && n > 0 {
+		debug.SetMemoryLimit(n - n/10)
+	}
+}

@@ -1,0 +1,445 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/connectors/store/stores"
+)
+
+func (a *app) tableCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "table", Aliases: []string{"tables"}, Short: "Look at and look after Delta tables, by path or URL",
+		Long: "Look at and look after Delta tables, wherever they were written and by whom.\n\n" +
+			"A table is named by its path or URL: data/lake/silver/orders, file:///srv/lake/silver/orders, s3://bucket/lake/silver/orders.",
+	}
+	c.AddCommand(a.tableList(), a.tableInfo(), a.tableCat(), a.tableHistory(), a.tableDiff(), a.tableFsck(), a.tableVerify(), a.tableVacuum())
+	return c
+}
+
+// location splits the path or URL of a table into its lake and the table's place in it. A local table is opened in the
+// folder above it, so that paths which point out of the table's folder still mean something.
+func location(target string) (lake, path string) {
+	head, query, _ := strings.Cut(target, "?")
+	head = strings.TrimRight(head, "/")
+	if query != "" {
+		query = "?" + query
+	}
+	if scheme, rest, ok := strings.Cut(head, "://"); ok && scheme != "file" {
+		bucket, key, _ := strings.Cut(rest, "/")
+		return scheme + "://" + bucket + query, key
+	}
+	local := strings.TrimPrefix(head, "file://")
+	if abs, err := filepath.Abs(local); err == nil {
+		local = abs
+	}
+	return filepath.Dir(local), filepath.Base(local)
+}
+
+// openTable opens a table by path or URL, with errors that say what is there instead.
+func openTable(ctx context.Context, target string) (*delta.Table, error) {
+	if err := checkLocal(target); err != nil {
+		return nil, err
+	}
+	lake, path := location(target)
+	b, err := stores.Open(ctx, lake)
+	if err != nil {
+		return nil, err
+	}
+	t, err := delta.Open(ctx, b, path)
+	if err != nil {
+		return nil, tableError(target, err)
+	}
+	return t, nil
+}
+
+// checkLocal finds what is wrong with a path before the store does, in words about paths.
+func checkLocal(target string) error {
+	if strings.Contains(target, "://") && !strings.HasPrefix(target, "file://") {
+		return nil
+	}
+	local := strings.TrimPrefix(target, "file://")
+	info, err := os.Stat(local)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is nothing at %s", local)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no permission to look at %s", local)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is a file; a table is a folder with _delta_log in it", local)
+	}
+	if _, err := os.ReadDir(local); errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("no permission to read the folder %s", local)
+	}
+	return nil
+}
+
+func tableError(target string, err error) error {
+	switch {
+	case errors.Is(err, delta.ErrNotTable):
+		return fmt.Errorf("there is no Delta table at %s (`sluice table list %s` looks for tables below it)", target, target)
+	case errors.Is(err, store.ErrPermission), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no permission to read %s: %w", target, err)
+	}
+	return err
+}
+
+// versionFlags are --version and --as-of.
+type versionFlags struct {
+	version int64
+	asOf    string
+}
+
+func (v *versionFlags) add(c *cobra.Command) {
+	c.Flags().Int64Var(&v.version, "version", -1, "version to show (default: the newest)")
+	c.Flags().StringVar(&v.asOf, "as-of", "", "time to show the table at: 2026-01-31T12:00:00Z")
+}
+
+func (v *versionFlags) snapshot(ctx context.Context, t *delta.Table) (*delta.Snapshot, error) {
+	switch {
+	case v.asOf != "" && v.version >= 0:
+		return nil, usagef("--version and --as-of say the same thing; give one")
+	case v.asOf != "":
+		at, err := time.Parse(time.RFC3339Nano, v.asOf)
+		if err != nil {
+			if at, err = time.Parse("2006-01-02", v.asOf); err != nil {
+				return nil, usagef("--as-of is %q: give a time such as 2026-01-31T12:00:00Z", v.asOf)
+			}
+		}
+		return t.SnapshotAsOf(ctx, at)
+	case v.version >= 0:
+		return t.SnapshotAt(ctx, v.version)
+	}
+	return t.Snapshot(ctx)
+}
+
+// tableRow is one line of table list.
+type tableRow struct {
+	Path      string    `json:"path"`
+	Version   int64     `json:"version"`
+	Files     int       `json:"files"`
+	Rows      int64     `json:"rows"`
+	RowsExact bool      `json:"rows_exact"`
+	Bytes     int64     `json:"bytes"`
+	Committed time.Time `json:"committed"`
+	Error     string    `json:"error,omitempty"`
+}
+
+func (a *app) tableList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list LAKE", Short: "Find the tables below a path or URL", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if err := checkLocal(args[0]); err != nil {
+				return err
+			}
+			b, err := stores.Open(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			paths, err := findTables(ctx, b)
+			if err != nil {
+				return tableError(args[0], err)
+			}
+			rows := make([]tableRow, 0, len(paths))
+			for _, p := range paths {
+				row := tableRow{Path: p}
+				t, err := delta.Open(ctx, b, p)
+				var s *delta.Snapshot
+				if err == nil {
+					s, err = t.Snapshot(ctx)
+				}
+				if err != nil {
+					row.Error = err.Error()
+				} else {
+					row.Version, row.Files, row.Bytes, row.Committed = s.Version, s.NumFiles(), s.SizeBytes(), s.Timestamp
+					row.Rows, row.RowsExact = s.NumRecords()
+				}
+				rows = append(rows, row)
+			}
+			if a.output == "json" {
+				return a.json(rows)
+			}
+			if len(rows) == 0 {
+				_, err := fmt.Fprintf(a.Out, "no tables below %s\n", args[0])
+				return err
+			}
+			var lines [][]string
+			for _, r := range rows {
+				if r.Error != "" {
+					lines = append(lines, []string{orDot(r.Path), "-", "-", "-", "-", r.Error})
+					continue
+				}
+				lines = append(lines, []string{orDot(r.Path), strconv.FormatInt(r.Version, 10), rowsText(r.Rows, r.RowsExact),
+					countText(int64(r.Files)), bytesText(r.Bytes), timeText(r.Committed)})
+			}
+			return a.columns([]string{"TABLE", "VERSION", "ROWS", "FILES", "SIZE", "LAST COMMIT"}, lines)
+		},
+	}
+}
+
+func orDot(p string) string {
+	if p == "" {
+		return "."
+	}
+	return p
+}
+
+func rowsText(n int64, exact bool) string {
+	if !exact {
+		return "≥ " + countText(n)
+	}
+	return countText(n)
+}
+
+// findTables lists the folders that hold a log. Objects of a table that was found are skipped over, so that a lake is not
+// listed file by file.
+func findTables(ctx context.Context, b store.Bucket) ([]string, error) {
+	const marker = "_delta_log/"
+	var found []string
+	after := ""
+	for {
+		skipTo := ""
+		for info, err := range b.List(ctx, "", after) {
+			if err != nil {
+				return nil, err
+			}
+			i := strings.Index(info.Key, marker)
+			if i > 0 && info.Key[i-1] != '/' {
+				i = -1
+			}
+			if i < 0 {
+				continue
+			}
+			path := strings.TrimSuffix(info.Key[:i], "/")
+			if !slices.Contains(found, path) {
+				found = append(found, path)
+			}
+			skipTo = info.Key[:i] + "_delta_log0" // '0' comes after '/': behind all of this log
+			break
+		}
+		if skipTo == "" {
+			slices.Sort(found)
+			return found, nil
+		}
+		after = skipTo
+	}
+}
+
+func (a *app) tableInfo() *cobra.Command {
+	var v versionFlags
+	var txns bool
+	c := &cobra.Command{
+		Use: "info TABLE", Short: "Describe a table: schema, size, features, progress", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := openTable(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			s, err := v.snapshot(cmd.Context(), t)
+			if err != nil {
+				return tableError(args[0], err)
+			}
+			return a.printInfo(t, s, txns)
+		},
+	}
+	v.add(c)
+	c.Flags().BoolVar(&txns, "progress", true, "show the progress that writers have recorded (txn)")
+	return c
+}
+
+type columnInfo struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Nullable bool   `json:"nullable"`
+}
+
+type tableInfo struct {
+	URL              string            `json:"url"`
+	ID               string            `json:"id"`
+	Name             string            `json:"name,omitempty"`
+	Version          int64             `json:"version"`
+	Committed        time.Time         `json:"committed"`
+	Rows             int64             `json:"rows"`
+	RowsExact        bool              `json:"rows_exact"`
+	Files            int               `json:"files"`
+	Bytes            int64             `json:"bytes"`
+	DeletionVectors  int64             `json:"deletion_vectors"`
+	Tombstones       int               `json:"tombstones"`
+	MinReader        int               `json:"min_reader_version"`
+	MinWriter        int               `json:"min_writer_version"`
+	ReaderFeatures   []string          `json:"reader_features"`
+	WriterFeatures   []string          `json:"writer_features"`
+	PartitionColumns []string          `json:"partition_columns"`
+	Configuration    map[string]string `json:"configuration"`
+	Columns          []columnInfo      `json:"columns"`
+	Progress         map[string]int64  `json:"progress,omitempty"`
+}
+
+func (a *app) printInfo(t *delta.Table, s *delta.Snapshot, txns bool) error {
+	rows, exact := s.NumRecords()
+	info := tableInfo{
+		URL: t.URL(), ID: s.Metadata.ID, Name: s.Metadata.Name, Version: s.Version, Committed: s.Timestamp, Rows: rows, RowsExact: exact,
+		Files: s.NumFiles(), Bytes: s.SizeBytes(), DeletionVectors: s.NumDeletionVectors(), Tombstones: s.NumTombstones(),
+		MinReader: s.Protocol.MinReaderVersion, MinWriter: s.Protocol.MinWriterVersion,
+		ReaderFeatures: s.Protocol.ReaderFeatures, WriterFeatures: s.Protocol.WriterFeatures,
+		PartitionColumns: s.Metadata.PartitionColumns, Configuration: s.Metadata.Configuration,
+	}
+	for _, f := range s.Schema().Fields {
+		info.Columns = append(info.Columns, columnInfo{f.Name, f.Type.String(), f.Nullable})
+	}
+	if txns {
+		info.Progress = map[string]int64{}
+		for x := range s.Txns() {
+			info.Progress[x.AppID] = x.Version
+		}
+	}
+	if a.output == "json" {
+		return a.json(info)
+	}
+	lines := [][]string{
+		{"table", info.URL},
+		{"version", fmt.Sprintf("%d, committed %s", info.Version, timeText(info.Committed))},
+		{"rows", rowsText(info.Rows, info.RowsExact)},
+		{"files", fmt.Sprintf("%s, %s, %s of them with deletion vectors", countText(int64(info.Files)), bytesText(info.Bytes), countText(info.DeletionVectors))},
+		{"protocol", fmt.Sprintf("reader %d, writer %d%s", info.MinReader, info.MinWriter, featureText(info.WriterFeatures))},
+	}
+	if len(info.PartitionColumns) > 0 {
+		lines = append(lines, []string{"partitions", strings.Join(info.PartitionColumns, ", ")})
+	}
+	for _, k := range sortedKeys(info.Configuration) {
+		lines = append(lines, []string{"property", k + " = " + info.Configuration[k]})
+	}
+	if err := a.columns(nil, lines); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.Out)
+	var cols [][]string
+	for _, c := range info.Columns {
+		null := ""
+		if !c.Nullable {
+			null = "not null"
+		}
+		cols = append(cols, []string{c.Name, c.Type, null})
+	}
+	if err := a.columns([]string{"COLUMN", "TYPE", ""}, cols); err != nil {
+		return err
+	}
+	if len(info.Progress) > 0 {
+		fmt.Fprintln(a.Out)
+		var p [][]string
+		for _, k := range sortedKeys(info.Progress) {
+			p = append(p, []string{k, strconv.FormatInt(info.Progress[k], 10)})
+		}
+		return a.columns([]string{"PROGRESS OF", "NEXT"}, p)
+	}
+	return nil
+}
+
+func featureText(f []string) string {
+	if len(f) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(f, ", ") + ")"
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// commitRow is one line of table history.
+type commitRow struct {
+	Version    int64             `json:"version"`
+	Committed  time.Time         `json:"committed"`
+	Operation  string            `json:"operation"`
+	Parameters map[string]string `json:"parameters,omitempty"`
+	Metrics    map[string]string `json:"metrics,omitempty"`
+	Engine     string            `json:"engine,omitempty"`
+	Added      int               `json:"files_added"`
+	Removed    int               `json:"files_removed"`
+	Rows       int64             `json:"rows_added"`
+	Progress   map[string]int64  `json:"progress,omitempty"`
+}
+
+func (a *app) tableHistory() *cobra.Command {
+	var limit int
+	c := &cobra.Command{
+		Use: "history TABLE", Short: "List the commits of a table, newest first", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			t, err := openTable(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			s, err := t.Snapshot(ctx)
+			if err != nil {
+				return tableError(args[0], err)
+			}
+			from := int64(0)
+			if limit > 0 {
+				from = max(0, s.Version-int64(limit)+1)
+			}
+			var rows []commitRow
+			for c, err := range t.Commits(ctx, from, s.Version) {
+				if errors.Is(err, delta.ErrVersionNotFound) && len(rows) == 0 {
+					continue // old commits have been cleaned up
+				}
+				if err != nil {
+					return tableError(args[0], err)
+				}
+				rows = append(rows, commitOf(c))
+			}
+			slices.Reverse(rows)
+			if a.output == "json" {
+				return a.json(rows)
+			}
+			var lines [][]string
+			for _, r := range rows {
+				lines = append(lines, []string{strconv.FormatInt(r.Version, 10), timeText(r.Committed), r.Operation,
+					fmt.Sprintf("+%d", r.Added), fmt.Sprintf("-%d", r.Removed), countText(r.Rows), r.Engine})
+			}
+			return a.columns([]string{"VERSION", "COMMITTED", "OPERATION", "FILES", "", "ROWS", "WRITTEN BY"}, lines)
+		},
+	}
+	c.Flags().IntVarP(&limit, "limit", "n", 20, "how many commits; 0: all")
+	return c
+}
+
+func commitOf(c delta.CommitEntry) commitRow {
+	r := commitRow{Version: c.Version, Committed: c.Timestamp, Added: len(c.Adds), Removed: len(c.Removes)}
+	if i := c.CommitInfo; i != nil {
+		r.Operation, r.Parameters, r.Metrics, r.Engine = i.Operation, i.OperationParameters, i.OperationMetrics, i.EngineInfo
+	}
+	for _, add := range c.Adds {
+		if n, ok := add.NumRecords(); ok && add.DeletionVector == nil {
+			r.Rows += n
+		}
+	}
+	for _, x := range c.Txns {
+		if r.Progress == nil {
+			r.Progress = map[string]int64{}
+		}
+		r.Progress[x.AppID] = x.Version
+	}
+	return r
+}
