@@ -72,13 +72,25 @@ func (c *Coordinator) Sync(ctx context.Context) error {
 
 // Create makes a connector; ErrExists where the name is taken, which the log decides.
 func (c *Coordinator) Create(ctx context.Context, name string, config map[string]string, initial ownership.TargetState) (ownership.Connector, error) {
-	_, err := c.command(ctx, &raftv1.Command{RequestId: randomID(), Body: &raftv1.Command_PutConnector{PutConnector: &raftv1.PutConnector{
+	resp, err := c.command(ctx, &raftv1.Command{RequestId: randomID(), Body: &raftv1.Command_PutConnector{PutConnector: &raftv1.PutConnector{
 		Name: name, Config: state.ConfigToProto(config), Mode: raftv1.PutConnector_MODE_CREATE, Initial: state.TargetToProto(initial),
 	}}})
 	if err != nil {
 		return ownership.Connector{}, err
 	}
-	return c.Connector(name)
+	return c.written(name, resp)
+}
+
+// written gives the connector as a write has left it, whatever has become of it since.
+func (c *Coordinator) written(name string, resp *peerv1.ForwardResponse) (ownership.Connector, error) {
+	k := resp.GetConnector()
+	if k == nil {
+		return c.Connector(name)
+	}
+	return ownership.Connector{
+		Name: k.GetName(), Config: state.ConfigFromProto(k.GetConfig()), Target: state.TargetFromProto(k.GetTarget()),
+		Version: k.GetVersion(), Generation: k.GetGeneration(),
+	}, nil
 }
 
 // Put creates a connector or replaces its configuration, and says which. The same configuration again restarts nothing.
@@ -89,7 +101,7 @@ func (c *Coordinator) Put(ctx context.Context, name string, config map[string]st
 	if err != nil {
 		return ownership.Connector{}, false, err
 	}
-	conn, err = c.Connector(name)
+	conn, err = c.written(name, resp)
 	return conn, resp.GetCreated(), err
 }
 
@@ -103,10 +115,11 @@ func (c *Coordinator) Patch(ctx context.Context, name string, patch map[string]*
 			p.Remove = append(p.Remove, k)
 		}
 	}
-	if _, err := c.write(ctx, &peerv1.ForwardRequest{Op: &peerv1.ForwardRequest_Patch{Patch: p}}); err != nil {
+	resp, err := c.write(ctx, &peerv1.ForwardRequest{Op: &peerv1.ForwardRequest_Patch{Patch: p}})
+	if err != nil {
 		return ownership.Connector{}, err
 	}
-	return c.Connector(name)
+	return c.written(name, resp)
 }
 
 // Delete removes a connector; its tables and their progress stay.

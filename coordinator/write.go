@@ -149,6 +149,11 @@ func (c *Coordinator) serveForward(ctx context.Context, req *peerv1.ForwardReque
 		return c.failure(err)
 	}
 	fwd := &peerv1.ForwardResponse{Index: res.Index, Created: res.Created, RestartedConnector: res.RestartedConnector}
+	if k := res.Connector; k != nil {
+		fwd.Connector = &peerv1.Connector{
+			Name: k.Name, Config: state.ConfigToProto(k.Config), Target: state.TargetToProto(k.Target), Version: k.Version, Generation: k.Generation,
+		}
+	}
 	for _, id := range res.RestartedTasks {
 		fwd.RestartedTasks = append(fwd.RestartedTasks, state.TaskIDToProto(id))
 	}

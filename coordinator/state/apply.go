@@ -17,6 +17,8 @@ type Result struct {
 	Index uint64
 	// Created is true of a PutConnector that made a new connector.
 	Created bool
+	// Connector as a PutConnector has left it; nil of a repetition.
+	Connector *ownership.Connector
 	// What a restart has selected.
 	RestartedConnector bool
 	RestartedTasks     []ownership.TaskID

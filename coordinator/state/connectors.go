@@ -42,10 +42,12 @@ func (a *applier) putConnector(p *raftv1.PutConnector) Result {
 		c.state = idle(c.Target)
 		a.connectors[name] = c
 		a.emit(Event{Kind: ConnectorChanged, Connector: name, Text: "created"})
-		return Result{Created: true}
+		out := c.copy()
+		return Result{Created: true, Connector: &out}
 	}
 	if maps.Equal(old.Config, config) {
-		return Result{}
+		out := old.copy()
+		return Result{Connector: &out}
 	}
 	old.Config = config
 	old.Version = a.index
@@ -54,7 +56,8 @@ func (a *applier) putConnector(p *raftv1.PutConnector) Result {
 		a.renew(t, ownership.Unassigned)
 	}
 	a.emit(Event{Kind: ConnectorChanged, Connector: name, Text: "configured"})
-	return Result{}
+	out := old.copy()
+	return Result{Connector: &out}
 }
 
 // idle is the state of a connector that nobody has run yet.

@@ -1134,8 +1134,10 @@ type ForwardResponse struct {
 	// What a restart has selected.
 	RestartedConnector bool         `protobuf:"varint,3,opt,name=restarted_connector,json=restartedConnector,proto3" json:"restarted_connector,omitempty"`
 	RestartedTasks     []*v1.TaskID `protobuf:"bytes,4,rep,name=restarted_tasks,json=restartedTasks,proto3" json:"restarted_tasks,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The connector as this write has left it.
+	Connector     *Connector `protobuf:"bytes,5,opt,name=connector,proto3" json:"connector,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ForwardResponse) Reset() {
@@ -1196,6 +1198,89 @@ func (x *ForwardResponse) GetRestartedTasks() []*v1.TaskID {
 	return nil
 }
 
+func (x *ForwardResponse) GetConnector() *Connector {
+	if x != nil {
+		return x.Connector
+	}
+	return nil
+}
+
+type Connector struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Config        []*v1.KeyValue         `protobuf:"bytes,2,rep,name=config,proto3" json:"config,omitempty"`
+	Target        v1.TargetState         `protobuf:"varint,3,opt,name=target,proto3,enum=sluice.raft.v1.TargetState" json:"target,omitempty"`
+	Version       uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	Generation    uint64                 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Connector) Reset() {
+	*x = Connector{}
+	mi := &file_peer_v1_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Connector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Connector) ProtoMessage() {}
+
+func (x *Connector) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_v1_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Connector.ProtoReflect.Descriptor instead.
+func (*Connector) Descriptor() ([]byte, []int) {
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Connector) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Connector) GetConfig() []*v1.KeyValue {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *Connector) GetTarget() v1.TargetState {
+	if x != nil {
+		return x.Target
+	}
+	return v1.TargetState(0)
+}
+
+func (x *Connector) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Connector) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // VoteRequest asks a node that belongs to no cluster yet for its consent that the candidate forms one.
 type VoteRequest struct {
 	state                protoimpl.MessageState `protogen:"open.v1"`
@@ -1209,7 +1294,7 @@ type VoteRequest struct {
 
 func (x *VoteRequest) Reset() {
 	*x = VoteRequest{}
-	mi := &file_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_peer_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1306,7 @@ func (x *VoteRequest) String() string {
 func (*VoteRequest) ProtoMessage() {}
 
 func (x *VoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_v1_peer_proto_msgTypes[13]
+	mi := &file_peer_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1319,7 @@ func (x *VoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteRequest.ProtoReflect.Descriptor instead.
 func (*VoteRequest) Descriptor() ([]byte, []int) {
-	return file_peer_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *VoteRequest) GetCandidateId() string {
@@ -1269,7 +1354,7 @@ type VoteResponse struct {
 
 func (x *VoteResponse) Reset() {
 	*x = VoteResponse{}
-	mi := &file_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_peer_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1366,7 @@ func (x *VoteResponse) String() string {
 func (*VoteResponse) ProtoMessage() {}
 
 func (x *VoteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_v1_peer_proto_msgTypes[14]
+	mi := &file_peer_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1379,7 @@ func (x *VoteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoteResponse.ProtoReflect.Descriptor instead.
 func (*VoteResponse) Descriptor() ([]byte, []int) {
-	return file_peer_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *VoteResponse) GetGranted() bool {
@@ -1327,7 +1412,7 @@ type AdminRequest struct {
 
 func (x *AdminRequest) Reset() {
 	*x = AdminRequest{}
-	mi := &file_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_peer_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1424,7 @@ func (x *AdminRequest) String() string {
 func (*AdminRequest) ProtoMessage() {}
 
 func (x *AdminRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_v1_peer_proto_msgTypes[15]
+	mi := &file_peer_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1437,7 @@ func (x *AdminRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminRequest.ProtoReflect.Descriptor instead.
 func (*AdminRequest) Descriptor() ([]byte, []int) {
-	return file_peer_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AdminRequest) GetOp() isAdminRequest_Op {
@@ -1439,7 +1524,7 @@ type TransferLeader struct {
 
 func (x *TransferLeader) Reset() {
 	*x = TransferLeader{}
-	mi := &file_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_peer_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1536,7 @@ func (x *TransferLeader) String() string {
 func (*TransferLeader) ProtoMessage() {}
 
 func (x *TransferLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_v1_peer_proto_msgTypes[16]
+	mi := &file_peer_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1549,7 @@ func (x *TransferLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeader.ProtoReflect.Descriptor instead.
 func (*TransferLeader) Descriptor() ([]byte, []int) {
-	return file_peer_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TransferLeader) GetNodeId() string {
@@ -1482,7 +1567,7 @@ type TakeSnapshot struct {
 
 func (x *TakeSnapshot) Reset() {
 	*x = TakeSnapshot{}
-	mi := &file_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_peer_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1579,7 @@ func (x *TakeSnapshot) String() string {
 func (*TakeSnapshot) ProtoMessage() {}
 
 func (x *TakeSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_v1_peer_proto_msgTypes[17]
+	mi := &file_peer_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1592,7 @@ func (x *TakeSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeSnapshot.ProtoReflect.Descriptor instead.
 func (*TakeSnapshot) Descriptor() ([]byte, []int) {
-	return file_peer_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 type AdminResponse struct {
@@ -1519,7 +1604,7 @@ type AdminResponse struct {
 
 func (x *AdminResponse) Reset() {
 	*x = AdminResponse{}
-	mi := &file_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_peer_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1616,7 @@ func (x *AdminResponse) String() string {
 func (*AdminResponse) ProtoMessage() {}
 
 func (x *AdminResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_peer_v1_peer_proto_msgTypes[18]
+	mi := &file_peer_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1629,7 @@ func (x *AdminResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdminResponse.ProtoReflect.Descriptor instead.
 func (*AdminResponse) Descriptor() ([]byte, []int) {
-	return file_peer_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AdminResponse) GetIndex() uint64 {
@@ -1641,12 +1726,21 @@ const file_peer_v1_peer_proto_rawDesc = "" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12*\n" +
 	"\x03set\x18\x03 \x03(\v2\x18.sluice.raft.v1.KeyValueR\x03set\x12\x16\n" +
 	"\x06remove\x18\x04 \x03(\tR\x06remove\"\x0f\n" +
-	"\rReadConnector\"\xb3\x01\n" +
+	"\rReadConnector\"\xec\x01\n" +
 	"\x0fForwardResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\bR\acreated\x12/\n" +
 	"\x13restarted_connector\x18\x03 \x01(\bR\x12restartedConnector\x12?\n" +
-	"\x0frestarted_tasks\x18\x04 \x03(\v2\x16.sluice.raft.v1.TaskIDR\x0erestartedTasks\"\x81\x01\n" +
+	"\x0frestarted_tasks\x18\x04 \x03(\v2\x16.sluice.raft.v1.TaskIDR\x0erestartedTasks\x127\n" +
+	"\tconnector\x18\x05 \x01(\v2\x19.sluice.peer.v1.ConnectorR\tconnector\"\xc0\x01\n" +
+	"\tConnector\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
+	"\x06config\x18\x02 \x03(\v2\x18.sluice.raft.v1.KeyValueR\x06config\x123\n" +
+	"\x06target\x18\x03 \x01(\x0e2\x1b.sluice.raft.v1.TargetStateR\x06target\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x05 \x01(\x04R\n" +
+	"generation\"\x81\x01\n" +
 	"\vVoteRequest\x12!\n" +
 	"\fcandidate_id\x18\x01 \x01(\tR\vcandidateId\x123\n" +
 	"\x15candidate_incarnation\x18\x02 \x01(\tR\x14candidateIncarnation\x12\x1a\n" +
@@ -1678,7 +1772,7 @@ func file_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_peer_v1_peer_proto_rawDescData
 }
 
-var file_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_peer_v1_peer_proto_goTypes = []any{
 	(*Request)(nil),           // 0: sluice.peer.v1.Request
 	(*Response)(nil),          // 1: sluice.peer.v1.Response
@@ -1693,47 +1787,52 @@ var file_peer_v1_peer_proto_goTypes = []any{
 	(*PatchConnector)(nil),    // 10: sluice.peer.v1.PatchConnector
 	(*ReadConnector)(nil),     // 11: sluice.peer.v1.ReadConnector
 	(*ForwardResponse)(nil),   // 12: sluice.peer.v1.ForwardResponse
-	(*VoteRequest)(nil),       // 13: sluice.peer.v1.VoteRequest
-	(*VoteResponse)(nil),      // 14: sluice.peer.v1.VoteResponse
-	(*AdminRequest)(nil),      // 15: sluice.peer.v1.AdminRequest
-	(*TransferLeader)(nil),    // 16: sluice.peer.v1.TransferLeader
-	(*TakeSnapshot)(nil),      // 17: sluice.peer.v1.TakeSnapshot
-	(*AdminResponse)(nil),     // 18: sluice.peer.v1.AdminResponse
-	(*v1.Versions)(nil),       // 19: sluice.raft.v1.Versions
-	(*v1.TaskID)(nil),         // 20: sluice.raft.v1.TaskID
-	(*v1.Command)(nil),        // 21: sluice.raft.v1.Command
-	(*v1.KeyValue)(nil),       // 22: sluice.raft.v1.KeyValue
+	(*Connector)(nil),         // 13: sluice.peer.v1.Connector
+	(*VoteRequest)(nil),       // 14: sluice.peer.v1.VoteRequest
+	(*VoteResponse)(nil),      // 15: sluice.peer.v1.VoteResponse
+	(*AdminRequest)(nil),      // 16: sluice.peer.v1.AdminRequest
+	(*TransferLeader)(nil),    // 17: sluice.peer.v1.TransferLeader
+	(*TakeSnapshot)(nil),      // 18: sluice.peer.v1.TakeSnapshot
+	(*AdminResponse)(nil),     // 19: sluice.peer.v1.AdminResponse
+	(*v1.Versions)(nil),       // 20: sluice.raft.v1.Versions
+	(*v1.TaskID)(nil),         // 21: sluice.raft.v1.TaskID
+	(*v1.Command)(nil),        // 22: sluice.raft.v1.Command
+	(*v1.KeyValue)(nil),       // 23: sluice.raft.v1.KeyValue
+	(v1.TargetState)(0),       // 24: sluice.raft.v1.TargetState
 }
 var file_peer_v1_peer_proto_depIdxs = []int32{
 	2,  // 0: sluice.peer.v1.Request.status:type_name -> sluice.peer.v1.StatusRequest
 	4,  // 1: sluice.peer.v1.Request.join:type_name -> sluice.peer.v1.JoinRequest
 	6,  // 2: sluice.peer.v1.Request.heartbeat:type_name -> sluice.peer.v1.HeartbeatRequest
 	9,  // 3: sluice.peer.v1.Request.forward:type_name -> sluice.peer.v1.ForwardRequest
-	13, // 4: sluice.peer.v1.Request.vote:type_name -> sluice.peer.v1.VoteRequest
-	15, // 5: sluice.peer.v1.Request.admin:type_name -> sluice.peer.v1.AdminRequest
+	14, // 4: sluice.peer.v1.Request.vote:type_name -> sluice.peer.v1.VoteRequest
+	16, // 5: sluice.peer.v1.Request.admin:type_name -> sluice.peer.v1.AdminRequest
 	3,  // 6: sluice.peer.v1.Response.status:type_name -> sluice.peer.v1.StatusResponse
 	5,  // 7: sluice.peer.v1.Response.join:type_name -> sluice.peer.v1.JoinResponse
 	8,  // 8: sluice.peer.v1.Response.heartbeat:type_name -> sluice.peer.v1.HeartbeatResponse
 	12, // 9: sluice.peer.v1.Response.forward:type_name -> sluice.peer.v1.ForwardResponse
-	14, // 10: sluice.peer.v1.Response.vote:type_name -> sluice.peer.v1.VoteResponse
-	18, // 11: sluice.peer.v1.Response.admin:type_name -> sluice.peer.v1.AdminResponse
-	19, // 12: sluice.peer.v1.StatusResponse.versions:type_name -> sluice.raft.v1.Versions
-	19, // 13: sluice.peer.v1.JoinRequest.versions:type_name -> sluice.raft.v1.Versions
+	15, // 10: sluice.peer.v1.Response.vote:type_name -> sluice.peer.v1.VoteResponse
+	19, // 11: sluice.peer.v1.Response.admin:type_name -> sluice.peer.v1.AdminResponse
+	20, // 12: sluice.peer.v1.StatusResponse.versions:type_name -> sluice.raft.v1.Versions
+	20, // 13: sluice.peer.v1.JoinRequest.versions:type_name -> sluice.raft.v1.Versions
 	7,  // 14: sluice.peer.v1.HeartbeatRequest.loads:type_name -> sluice.peer.v1.TaskLoad
-	19, // 15: sluice.peer.v1.HeartbeatRequest.versions:type_name -> sluice.raft.v1.Versions
-	20, // 16: sluice.peer.v1.TaskLoad.task:type_name -> sluice.raft.v1.TaskID
-	21, // 17: sluice.peer.v1.ForwardRequest.command:type_name -> sluice.raft.v1.Command
+	20, // 15: sluice.peer.v1.HeartbeatRequest.versions:type_name -> sluice.raft.v1.Versions
+	21, // 16: sluice.peer.v1.TaskLoad.task:type_name -> sluice.raft.v1.TaskID
+	22, // 17: sluice.peer.v1.ForwardRequest.command:type_name -> sluice.raft.v1.Command
 	10, // 18: sluice.peer.v1.ForwardRequest.patch:type_name -> sluice.peer.v1.PatchConnector
 	11, // 19: sluice.peer.v1.ForwardRequest.read:type_name -> sluice.peer.v1.ReadConnector
-	22, // 20: sluice.peer.v1.PatchConnector.set:type_name -> sluice.raft.v1.KeyValue
-	20, // 21: sluice.peer.v1.ForwardResponse.restarted_tasks:type_name -> sluice.raft.v1.TaskID
-	16, // 22: sluice.peer.v1.AdminRequest.transfer_leader:type_name -> sluice.peer.v1.TransferLeader
-	17, // 23: sluice.peer.v1.AdminRequest.snapshot:type_name -> sluice.peer.v1.TakeSnapshot
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	23, // 20: sluice.peer.v1.PatchConnector.set:type_name -> sluice.raft.v1.KeyValue
+	21, // 21: sluice.peer.v1.ForwardResponse.restarted_tasks:type_name -> sluice.raft.v1.TaskID
+	13, // 22: sluice.peer.v1.ForwardResponse.connector:type_name -> sluice.peer.v1.Connector
+	23, // 23: sluice.peer.v1.Connector.config:type_name -> sluice.raft.v1.KeyValue
+	24, // 24: sluice.peer.v1.Connector.target:type_name -> sluice.raft.v1.TargetState
+	17, // 25: sluice.peer.v1.AdminRequest.transfer_leader:type_name -> sluice.peer.v1.TransferLeader
+	18, // 26: sluice.peer.v1.AdminRequest.snapshot:type_name -> sluice.peer.v1.TakeSnapshot
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_peer_v1_peer_proto_init() }
@@ -1762,7 +1861,7 @@ func file_peer_v1_peer_proto_init() {
 		(*ForwardRequest_Patch)(nil),
 		(*ForwardRequest_Read)(nil),
 	}
-	file_peer_v1_peer_proto_msgTypes[15].OneofWrappers = []any{
+	file_peer_v1_peer_proto_msgTypes[16].OneofWrappers = []any{
 		(*AdminRequest_Remove)(nil),
 		(*AdminRequest_TransferLeader)(nil),
 		(*AdminRequest_Snapshot)(nil),
@@ -1774,7 +1873,7 @@ func file_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_v1_peer_proto_rawDesc), len(file_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
