@@ -185,16 +185,15 @@ type planner struct {
 // unambiguous and the exact name is not there.
 func (p planner) find(f *schema.Field, nodes []*parquet.Node) *parquet.Node {
 	if p.mapping == MapID {
-		id, ok := ColumnID(f)
-		if !ok {
+		if id, ok := ColumnID(f); ok {
+			for _, n := range nodes {
+				if n.HasFieldID && n.FieldID == id {
+					return n
+				}
+			}
 			return nil
 		}
-		for _, n := range nodes {
-			if n.HasFieldID && n.FieldID == id {
-				return n
-			}
-		}
-		return nil
+		// Columns that are not the table's (_change_type) have no id.
 	}
 	name := PhysicalName(f, p.mapping)
 	var fold *parquet.Node

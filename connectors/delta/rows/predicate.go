@@ -168,6 +168,18 @@ func (t *Term) holds(v connectors.Value, ty schema.Type) bool {
 	return false
 }
 
+// valueAt gives a value of a column or of a member of a struct.
+func valueAt(a arrow.Array, path []int, t schema.Type, row int) connectors.Value {
+	for _, i := range path {
+		st, ok := a.(*array.Struct)
+		if !ok || st.IsNull(row) {
+			return connectors.NullValue()
+		}
+		a = st.Field(i)
+	}
+	return columnar.ValueAt(a, t, row)
+}
+
 // filter clears the places of keep where the term does not hold. cols are the columns of the schema s.
 func (t *Term) filter(keep []bool, cols func(int) arrow.Array, s schema.Schema) error {
 	path, ty, err := resolve(s, t.Column)
