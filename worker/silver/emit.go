@@ -16,8 +16,12 @@ type value = connectors.Value
 
 var nullValue = connectors.NullValue()
 
-// emitRows bounds the rows of one record on the way to Parquet.
-const emitRows = 1 << 15
+// emitRows bounds the rows of one record on the way to Parquet; emitBlock is how many rows are turned into columns at once, few
+// enough that they stay in the processor's cache from column to column.
+const (
+	emitRows  = 1 << 15
+	emitBlock = 1 << 9
+)
 
 // ensureColumns adds those of our own columns that the winners need.
 func (w *work) ensureColumns() {
@@ -46,13 +50,14 @@ func (w *work) emit(ctx context.Context, write func(arrow.Record) error) error {
 	for i := range cols.Source {
 		src[cols.Source[i].At] = i
 	}
-	rows := make([]*value, 0, min(len(w.winners), emitRows))
+	rows := make([]*value, 0, min(len(w.winners), emitBlock))
 	plans := make([]*evolve.Plan, 0, cap(rows))
-	for from := 0; from < len(w.winners); from += emitRows {
+	for from := 0; from < len(w.winners); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		part := w.winners[from:min(from+emitRows, len(w.winners))]
+		part := w.winners[from:min(from+emitBlock, len(w.winners))]
+		from += len(part)
 		plans = plans[:0]
 		for i := range part {
 			var p *evolve.Plan
@@ -73,6 +78,9 @@ func (w *work) emit(ctx context.Context, write func(arrow.Record) error) error {
 				continue
 			}
 			w.appendOwn(b, at, cols.Schema.Fields[at].Name, part)
+		}
+		if from < len(w.winners) && from%emitRows != 0 {
+			continue
 		}
 		rec := b.NewRecord()
 		err := write(rec)

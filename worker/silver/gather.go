@@ -371,8 +371,11 @@ func (w *work) collect() {
 	for n < 2*len(w.events)+2 {
 		n *= 2
 	}
-	w.slots = make([]int32, n)
-	w.groups = make([]group, 0, len(w.events)/2+1)
+	if len(w.slots) < n || len(w.slots) > 4*n {
+		w.slots = make([]int32, n)
+	} else {
+		clear(w.slots)
+	}
 	w.applyTruncates()
 	for i := range w.events {
 		e := &w.events[i]

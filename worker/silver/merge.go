@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
 	"sluice.io/sluice/connectors/delta"
@@ -58,12 +59,20 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 			lettersDone = true
 		}
 		res, again, err := w.run(ctx)
+		w.finish()
 		res.Attempts = attempt
 		if err != nil {
 			return res, m.failed(fmt.Errorf("merge into %s: %w", m.opt.Path, err))
 		}
 		if !again {
 			m.stats.DeadLetters += int64(res.DeadLetters)
+			if res.Committed && !m.opt.Upkeep.Manual {
+				start := m.now()
+				if _, err := m.Maintain(ctx); err != nil && ctx.Err() == nil {
+					m.log.Warn("upkeep failed; it is tried again later", "error", err)
+				}
+				res.Took.Upkeep = m.now().Sub(start)
+			}
 			return res, nil
 		}
 		if attempt == maxAttempts {
@@ -79,8 +88,35 @@ func (m *Merger) failed(err error) error {
 }
 
 func (m *Merger) begin() *work {
-	return &work{m: m, state: m.state.Clone(), feeds: map[string]int64{}, parts: map[fold.PartKey]*partition{},
+	w := &work{m: m, state: m.state.Clone(), feeds: map[string]int64{}, parts: map[fold.PartKey]*partition{},
 		gone: map[uint32]*bitmap{}, nowMs: m.now().UnixMilli()}
+	w.events, w.groups, w.winners, w.dels = m.scratch.events[:0], m.scratch.groups[:0], m.scratch.winners[:0], m.scratch.dels[:0]
+	w.slots = m.scratch.slots
+	return w
+}
+
+// scratch is memory that one merge leaves to the next. Nothing in it outlives a merge.
+type scratch struct {
+	events  []event
+	groups  []group
+	slots   []int32
+	winners []winner
+	dels    []deletion
+}
+
+// scratchEvents is up to how many events memory is kept for.
+const scratchEvents = 1 << 18
+
+// finish gives the memory of a merge to the next one, without what it points to.
+func (w *work) finish() {
+	if cap(w.events) > scratchEvents {
+		w.m.scratch = scratch{}
+		return
+	}
+	clear(w.events)
+	clear(w.winners)
+	clear(w.dels)
+	w.m.scratch = scratch{w.events, w.groups, w.slots, w.winners, w.dels}
 }
 
 // run decides, writes and commits what was gathered. again: others changed the table, the work is void.
@@ -345,6 +381,7 @@ func (w *work) nextProgress() map[string]int64 {
 
 // input names what the merge is made of, for file names.
 func (w *work) input() []byte {
+	h := xxh3.New()
 	var b []byte
 	next := w.nextProgress()
 	for _, feed := range slices.Sorted(maps.Keys(next)) {
@@ -354,17 +391,20 @@ func (w *work) input() []byte {
 	}
 	b = append(b, w.m.cols.Schema.String()...)
 	b = binary.BigEndian.AppendUint64(b, uint64(len(w.winners)))
-	var seq []byte
+	_, _ = h.Write(b)
 	for i := range w.winners {
 		// The rows depend on the configuration too, which may have changed since an attempt that failed.
-		seq = w.winners[i].st.Append(seq[:0])
-		b = binary.BigEndian.AppendUint64(b, w.winners[i].h.Lo)
-		b = append(b, seq...)
-		if w.winners[i].img != nil {
-			b = append(b, byte(len(w.winners[i].img.From)), byte(len(w.winners[i].img.Rescue)))
+		x := &w.winners[i]
+		b = binary.BigEndian.AppendUint64(b[:0], x.h.Lo)
+		b = x.st.Append(b)
+		if x.img != nil {
+			b = append(b, x.img.Meta.Op, byte(len(x.img.From)), byte(len(x.img.Rescue)))
+			b = append(b, x.img.Meta.EventID...)
 		}
+		_, _ = h.Write(b)
 	}
-	return b
+	sum := h.Sum128().Bytes()
+	return sum[:]
 }
 
 // describe sets the metadata where the schema changed.

@@ -53,6 +53,7 @@ type Merger struct {
 	watermarks             map[fold.PartKey]int64
 	stats                  Stats
 	upkeep                 upkeepState
+	scratch                scratch
 }
 
 const (

@@ -69,7 +69,7 @@ type Result struct {
 
 // Phases say where the time of a merge went.
 type Phases struct {
-	Gather, Fold, Emit, Commit, Index time.Duration
+	Gather, Fold, Emit, Commit, Index, Upkeep time.Duration
 }
 
 // Stats describe a Merger.
@@ -100,6 +100,8 @@ type Upkeep struct {
 	DeadShare float64
 	// Checkpoint is the number of commits between checkpoints: default 100.
 	Checkpoint int64
+	// Manual leaves upkeep to calls of Maintain; else each Merge does at most one step behind its commit.
+	Manual bool
 }
 
 func (u Upkeep) withDefaults() Upkeep {
