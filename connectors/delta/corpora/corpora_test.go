@@ -19,8 +19,12 @@ import (
 	"time"
 	_ "time/tzdata" // zones, wherever the test runs
 
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/delta/cdf"
 	"sluice.io/sluice/connectors/delta/rows"
 	"sluice.io/sluice/connectors/schema"
 	"sluice.io/sluice/connectors/store/file"
@@ -58,6 +62,12 @@ var notes = map[string]string{
 // zones are where tables were written whose timestamps as partition values have no zone.
 var zones = map[string]string{"golden/data-reader-partition-values": "America/Los_Angeles"}
 
+// feeds are the tables whose change data feed is read, from the first version that has one.
+var feeds = []string{"dat/cdf", "kernel/cdf-table-update-ops", "kernel/cdf-table-with-cdc-and-dvs", "kernel/cdf-table-with-dv", "kernel/compacted-log-files-table"}
+
+// dirs are where the tables were unpacked.
+var dirs = map[string]string{}
+
 func TestCorpora(t *testing.T) {
 	shared := testkit.Shared(t, "corpora")
 	want := readOutcomes(t)
@@ -89,6 +99,13 @@ func TestCorpora(t *testing.T) {
 			dir := t.TempDir()
 			unpack(t, a, dir)
 			runTables(t, corpus+"/"+base, filepath.Join(dir, base), record)
+		}
+	}
+	for _, f := range feeds {
+		if d := dirs[f]; d == "" {
+			t.Errorf("there is no table %s", f)
+		} else {
+			record(f+"@changes", readFeed(t, f, d))
 		}
 	}
 	if *update {
@@ -123,6 +140,7 @@ func TestCorpora(t *testing.T) {
 
 // runDAT checks each version that has expected rows, and reads the others.
 func runDAT(t *testing.T, name, dir string, record func(string, outcome)) {
+	dirs[name] = filepath.Join(dir, "delta")
 	expected, err := filepath.Glob(filepath.Join(dir, "expected", "*"))
 	if err != nil {
 		t.Fatal(err)
@@ -185,6 +203,7 @@ func runTables(t *testing.T, name, dir string, record func(string, outcome)) {
 }
 
 func runTable(t *testing.T, name, dir, expected string, record func(string, outcome)) {
+	dirs[name] = dir
 	s, err := snapshot(dir, -1)
 	if err != nil {
 		record(name+"@latest", refusal(t, name, dir, err))
@@ -440,4 +459,42 @@ func writeOutcomes(t *testing.T, order []string, got map[string]outcome) {
 	if err := os.WriteFile(outcomesFile, []byte(b.String()), 0o666); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// readFeed gives the change rows of a table, without times.
+func readFeed(t *testing.T, name, dir string) outcome {
+	s, err := snapshot(dir, -1)
+	if err != nil {
+		return refusal(t, name, dir, err)
+	}
+	ctx := context.Background()
+	from := int64(0)
+	for ; from <= s.Version; from++ {
+		if at, err := s.Table().SnapshotAt(ctx, from); err == nil && at.PropertyIs(delta.PropEnableCDF) {
+			break
+		}
+	}
+	o := cdf.Options{From: from, To: s.Version}
+	sc, err := cdf.Schema(s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(sc.Fields) - 1
+	short := schema.Schema{Fields: sc.Fields[:n]}
+	var out []string
+	for b, err := range cdf.Read(ctx, s.Table(), o) {
+		if err != nil {
+			return refusal(t, name, dir, err)
+		}
+		rec := array.NewRecord(arrow.NewSchema(b.Record.Schema().Fields()[:n], nil), b.Record.Columns()[:n], b.Record.NumRows())
+		for i := range int(rec.NumRows()) {
+			line, err := columnar.AppendCanonicalJSON(nil, rec, short, i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, string(line))
+		}
+	}
+	slices.Sort(out)
+	return outcome{"rows", fmt.Sprintf("changes of versions %d to %d: %s", from, s.Version, rowsSentence(out))}
 }
