@@ -60,19 +60,15 @@ proto: ## Generate proto/ anew
 
 ##@ Measure it
 
-.PHONY: bench
-bench: build ## Print all figures: bronze, backlog, freshness, merge
+.PHONY: bench bench-bronze bench-backlog bench-fresh
+bench: build ## Print all figures: bronze, backlog, freshness
 	./bin/sluice bench all $(ARGS)
-
-.PHONY: bench-bronze bench-backlog bench-fresh bench-merge
 bench-bronze: build ## Small JSON events into bronze
 	./bin/sluice bench bronze $(ARGS)
 bench-backlog: build ## Debezium events into bronze and silver
 	./bin/sluice bench backlog $(ARGS)
 bench-fresh: build ## From the append in Kafka to the commit in silver
 	./bin/sluice bench fresh $(ARGS)
-bench-merge: build ## Merging a few rows into tables of many sizes
-	./bin/sluice bench merge $(ARGS)
 
 .PHONY: bench-go
 bench-go: ## Go benchmarks of all rooms

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"sluice.io/sluice/cmd/sluice/bench"
 )
 
 // Streams are where a command reads and writes.
@@ -63,6 +65,13 @@ func Main(s Streams, environ, args []string, version string) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
+	if mine, err := bench.Child(ctx, args, s.In, s.Out); mine {
+		if err != nil {
+			fmt.Fprintf(s.Err, "sluice: %v\n", err)
+			return exitFailure
+		}
+		return exitOK
+	}
 	err := root.ExecuteContext(ctx)
 	var found foundError
 	var usage usageError
