@@ -17,6 +17,8 @@ type Topic struct {
 	// ID is Kafka's topic id as text, empty where the broker has none (before 2.8).
 	ID         string
 	Partitions int32
+	// Internal topics are those that the broker keeps for itself (__consumer_offsets …).
+	Internal bool
 }
 
 // Topics describes the topics with these names, sorted by name; a name that the broker does not know is
@@ -33,7 +35,8 @@ func (c *Client) Topics(ctx context.Context, names ...string) ([]Topic, error) {
 }
 
 // MatchingTopics describes the topics whose whole name matches the pattern, as Kafka Connect's topics.regex does, sorted
-// by name. Topics that Kafka keeps for itself are left out.
+// by name. Topics that the broker keeps for itself are left out; a name that merely looks like theirs (Debezium's
+// __debezium-heartbeat.…) is not.
 func (c *Client) MatchingTopics(ctx context.Context, pattern string) ([]Topic, error) {
 	re, err := regexp.Compile("^(?:" + pattern + ")$")
 	if err != nil {
@@ -48,7 +51,7 @@ func (c *Client) MatchingTopics(ctx context.Context, pattern string) ([]Topic, e
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(t Topic) bool {
-		return strings.HasPrefix(t.Name, "__") || !re.MatchString(t.Name)
+		return t.Internal || !re.MatchString(t.Name)
 	}), nil
 }
 
@@ -65,7 +68,7 @@ func (c *Client) topicsOf(resp *sarama.MetadataResponse) ([]Topic, error) {
 		case len(t.Partitions) == 0:
 			continue // being created
 		}
-		out = append(out, Topic{Name: t.Name, ID: topicID(t), Partitions: int32(len(t.Partitions))})
+		out = append(out, Topic{Name: t.Name, ID: topicID(t), Partitions: int32(len(t.Partitions)), Internal: t.IsInternal})
 	}
 	slices.SortFunc(out, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
