@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fastjson"
 
 	"sluice.io/sluice/connectors/delta/dv"
+	"sluice.io/sluice/connectors/schema"
 )
 
 // Protocol says what software must know to read and to write the table.
@@ -50,6 +51,15 @@ func (m *Metadata) Clone() *Metadata {
 		c.Configuration[k] = v
 	}
 	return &c
+}
+
+// parse reads the schema. A metaData without one, which the protocol forbids and Spark takes for a table without columns, is
+// that here too: its history and files can be looked at.
+func (m *Metadata) parse() (schema.Schema, error) {
+	if m.SchemaString == "" {
+		return schema.Schema{}, nil
+	}
+	return schema.Parse(m.SchemaString)
 }
 
 // Add is a logical file of the table: a data file, less the rows of its deletion vector. Adds that a Snapshot gives out

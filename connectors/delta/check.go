@@ -289,7 +289,7 @@ func wideBounds(stats string) string {
 }
 
 func parseSchema(m *Metadata) (schema.Schema, error) {
-	sc, err := schema.Parse(m.SchemaString)
+	sc, err := m.parse()
 	if err != nil {
 		return sc, invalid("schema", "%v", err)
 	}

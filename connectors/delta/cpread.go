@@ -426,7 +426,7 @@ func (r *actionReader) metadataRow(a *Actions) {
 		Format: Format{Provider: c["metaData.format.provider"].strOpt(),
 			Options: stringMap(c["metaData.format.options.key_value.key"], c["metaData.format.options.key_value.value"])},
 		Configuration: stringMap(c["metaData.configuration.key_value.key"], c["metaData.configuration.key_value.value"])}
-	if m.SchemaString != "" {
+	if m.ID != "" || m.SchemaString != "" {
 		a.Metadata = m
 	}
 }

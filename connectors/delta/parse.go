@@ -161,7 +161,7 @@ func readProtocol(f *fields) *Protocol {
 
 func readMetadata(f *fields) *Metadata {
 	m := &Metadata{
-		ID: f.str("id"), Name: f.str("name"), Description: f.str("description"), SchemaString: f.need("schemaString"),
+		ID: f.str("id"), Name: f.str("name"), Description: f.str("description"), SchemaString: f.str("schemaString"),
 		PartitionColumns: f.list("partitionColumns"), Configuration: f.strings("configuration"),
 		CreatedTime: f.int("createdTime"), Format: Format{Provider: "parquet"},
 	}

@@ -94,6 +94,7 @@ func (t *Table) readBack(ctx context.Context, version int64, txnID string) (putR
 	if a.CommitInfo != nil && a.CommitInfo.TxnID == txnID {
 		return putResult{kind: putDone}, true
 	}
+	t.remember(version, a)
 	return putResult{kind: putLost, winner: a}, true
 }
 

@@ -249,7 +249,7 @@ func (r *replay) done(base *Snapshot) (*Snapshot, error) {
 		}
 	}
 	if base == nil || base.Metadata != s.Metadata {
-		sc, err := schema.Parse(s.Metadata.SchemaString)
+		sc, err := s.Metadata.parse()
 		if err != nil {
 			return nil, corrupt(s.table.URL(), s.Version, "_delta_log", fmt.Errorf("schemaString: %w", err))
 		}

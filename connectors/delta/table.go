@@ -236,7 +236,11 @@ func (t *Table) forward(ctx context.Context, s *Snapshot) (*Snapshot, error) {
 			s = newer
 		}
 		at := t.now()
-		a, err := t.readCommit(ctx, &p, s.Version+1)
+		var err error
+		a := t.remembered(s.Version + 1) // of a commit that ours has lost to
+		if a == nil {
+			a, err = t.readCommit(ctx, &p, s.Version+1)
+		}
 		if errors.Is(err, store.ErrNotFound) {
 			t.publish(s, at)
 			return s, nil

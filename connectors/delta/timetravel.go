@@ -17,6 +17,10 @@ import (
 // The first version that is missing ends it with an error that wraps ErrVersionNotFound.
 func (t *Table) Commits(ctx context.Context, from, to int64) iter.Seq2[CommitEntry, error] {
 	return func(yield func(CommitEntry, error) bool) {
+		if from >= 0 && to >= from && to-from < keepRecent {
+			t.few(ctx, from, to, yield)
+			return
+		}
 		l, err := t.list(ctx, max(from, 0))
 		if err != nil {
 			yield(CommitEntry{}, err)
@@ -50,6 +54,34 @@ func (t *Table) Commits(ctx context.Context, from, to int64) iter.Seq2[CommitEnt
 			if !yield(e, nil) {
 				return
 			}
+		}
+	}
+}
+
+// few gives some commits without a listing, from memory where they are recent: it is how a follower reads a table that
+// gets a commit a second.
+func (t *Table) few(ctx context.Context, from, to int64, yield func(CommitEntry, error) bool) {
+	var p parser
+	for v := from; v <= to; v++ {
+		a := t.remembered(v)
+		if a == nil {
+			var err error
+			if a, err = t.readCommit(ctx, &p, v); err != nil {
+				if errors.Is(err, store.ErrNotFound) {
+					err = fmt.Errorf("version %d of %s: %w", v, t.URL(), ErrVersionNotFound)
+				}
+				yield(CommitEntry{}, err)
+				return
+			}
+		}
+		e := CommitEntry{Version: v, Actions: a}
+		if ci := a.CommitInfo; ci != nil && ci.InCommitTimestamp != nil {
+			e.Timestamp = timeOfMs(*ci.InCommitTimestamp)
+		} else if ci != nil && ci.Timestamp != 0 {
+			e.Timestamp = timeOfMs(ci.Timestamp)
+		}
+		if !yield(e, nil) {
+			return
 		}
 	}
 }
