@@ -3,6 +3,7 @@ package worker
 import (
 	"math"
 	"sync"
+	"time"
 
 	"sluice.io/sluice/connectors"
 )
@@ -13,6 +14,7 @@ type feeds struct {
 	limit int64
 	mu    sync.Mutex
 	used  int64
+	freed chan struct{} // closed and replaced whenever bytes come free
 	m     map[feedKey]*feed
 }
 
@@ -33,7 +35,9 @@ type hotVersion struct {
 	bytes   int64
 }
 
-func newFeeds(limit int64) *feeds { return &feeds{limit: limit, m: map[feedKey]*feed{}} }
+func newFeeds(limit int64) *feeds {
+	return &feeds{limit: limit, freed: make(chan struct{}), m: map[feedKey]*feed{}}
+}
 
 func (fs *feeds) get(lake, path string) *feed {
 	fs.mu.Lock()
@@ -47,14 +51,38 @@ func (fs *feeds) get(lake, path string) *feed {
 	return f
 }
 
-func (fs *feeds) take(n int64) bool {
+// take waits until n bytes are free, at most for wait. What is larger than all is let in alone.
+func (fs *feeds) take(n int64, wait time.Duration) bool {
+	var timer <-chan time.Time
+	for {
+		fs.mu.Lock()
+		if fs.used == 0 || fs.used+n <= fs.limit {
+			fs.used += n
+			fs.mu.Unlock()
+			return true
+		}
+		freed := fs.freed
+		fs.mu.Unlock()
+		if timer == nil {
+			timer = time.After(wait)
+		}
+		select {
+		case <-freed:
+		case <-timer:
+			return false
+		}
+	}
+}
+
+func (fs *feeds) give(n int64) {
+	if n == 0 {
+		return
+	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if n > 0 && fs.used+n > fs.limit {
-		return false
-	}
-	fs.used += n
-	return true
+	fs.used -= n
+	close(fs.freed)
+	fs.freed = make(chan struct{})
 }
 
 func (fs *feeds) bytes() int64 {
@@ -63,17 +91,8 @@ func (fs *feeds) bytes() int64 {
 	return fs.used
 }
 
-func (fs *feeds) full() bool {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	return fs.used >= fs.limit*3/4
-}
-
 // Wanted implements bronze.Hot: somebody follows, and is not so far behind that it has to read files anyway.
 func (f *feed) Wanted() bool {
-	if f.fs.full() {
-		return false
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for x := range f.followers {
@@ -87,9 +106,10 @@ func (f *feed) Wanted() bool {
 // hotBehind is how many versions a follower may be behind and still get changes in memory.
 const hotBehind = 8
 
-// Offer implements bronze.Hot.
-func (f *feed) Offer(version int64, changes [][]connectors.Change, bytes int64) {
-	if f.fs.take(bytes) {
+// Offer implements bronze.Hot. The wait is a courtesy that pays: a follower that is a little behind would have to read and
+// decode the version again.
+func (f *feed) Offer(version int64, changes [][]connectors.Change, bytes int64, wait time.Duration) {
+	if f.Wanted() && f.fs.take(bytes, wait) {
 		f.mu.Lock()
 		f.versions[version] = hotVersion{changes, bytes}
 		f.mu.Unlock()
@@ -137,7 +157,7 @@ func (f *feed) trim() {
 		}
 	}
 	f.mu.Unlock()
-	f.fs.take(-freed)
+	f.fs.give(freed)
 }
 
 func (f *feed) follow(x *follower) {

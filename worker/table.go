@@ -237,7 +237,7 @@ func (t *tableRun) look(ctx context.Context, x *follower) error {
 // batch without changes, so that progress moves.
 func (t *tableRun) collect(ctx context.Context, x *follower, version int64) ([]silver.Batch, int64, error) {
 	if hot, ok := x.feed.has(version); ok {
-		var out []silver.Batch
+		out := []silver.Batch{{Feed: x.path, Version: version}}
 		for _, slab := range hot.changes {
 			if x.topic == "" || len(slab) > 0 && slab[0].Record.Topic != x.topic {
 				slab = slices.DeleteFunc(slices.Clone(slab), func(c connectors.Change) bool { return !t.topics[c.Record.Topic] })
@@ -247,15 +247,19 @@ func (t *tableRun) collect(ctx context.Context, x *follower, version int64) ([]s
 		return out, hot.bytes, nil
 	}
 	t.u.rt.stats.cold.Add(1)
-	changes, err := bronze.ReadVersion(ctx, x.table, version, t.dec, func(topic string) bool { return t.topics[topic] })
+	pieces, err := bronze.ReadVersion(ctx, x.table, version, t.dec, func(topic string) bool { return t.topics[topic] })
 	if err != nil {
 		return nil, 0, err
 	}
+	out := []silver.Batch{{Feed: x.path, Version: version}} // also where there is nothing, so that progress moves
 	bytes := int64(0)
-	for i := range changes {
-		bytes += bronze.HotBytes(&changes[i])
+	for _, changes := range pieces {
+		for i := range changes {
+			bytes += bronze.HotBytes(&changes[i])
+		}
+		out = append(out, silver.Batch{Feed: x.path, Version: version, Changes: changes})
 	}
-	return []silver.Batch{{Feed: x.path, Version: version, Changes: changes}}, bytes, nil
+	return out, bytes, nil
 }
 
 // letters gives the sink of records that cannot be applied to a table.

@@ -544,7 +544,7 @@ func (c *column) again(n int) {
 		fresh.dec = make([]decimal128.Num, 0, n)
 	case c.offs != nil:
 		fresh.offs = make([]int32, 0, n+1)
-		fresh.data = make([]byte, 0, len(c.data))
+		fresh.data = make([]byte, 0, len(c.data)+len(c.data)/8)
 	}
 	*c = fresh
 }

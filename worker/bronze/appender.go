@@ -43,8 +43,9 @@ type Range struct {
 type Hot interface {
 	// Wanted tells whether anybody would take them; changes of records that are decoded while it says no are not kept.
 	Wanted() bool
-	// Offer hands over all changes of a version, which takes bytes of memory. It never blocks.
-	Offer(version int64, changes [][]connectors.Change, bytes int64)
+	// Offer hands over all changes of a version, which takes bytes of memory. It may wait for room, but no longer than wait:
+	// bronze does not depend on silver.
+	Offer(version int64, changes [][]connectors.Change, bytes int64, wait time.Duration)
 	// Skip tells that a version was committed whose changes were not kept.
 	Skip(version int64)
 }
@@ -88,6 +89,10 @@ const (
 // cutShare is the part of the interval that a chunk fills; encoding, upload, commit and a lost race have the rest.
 const cutShare = 0.6
 
+// hotWait is how long a commit may be held up so that the changes of the one before it reach silver in memory: reading and
+// decoding them again would cost both more. A follower that does not keep up is given up after a few of these (Hot.Wanted).
+const hotWait = 2 * time.Second
+
 // Appender appends the partitions of one topic that this node owns to its bronze table.
 type Appender struct {
 	o      Options
@@ -103,9 +108,8 @@ type Appender struct {
 	done    chan struct{}
 	cutDone chan struct{} // closed and replaced after each cut
 
-	wake   chan struct{} // the cutter looks again
-	flush  atomic.Bool   // cut now
-	expect map[int32]int // rows of the last chunk by partition, to size the next; the cutter's
+	wake  chan struct{} // the cutter looks again
+	flush atomic.Bool   // cut now
 
 	stats counters
 }
@@ -139,10 +143,12 @@ func New(o Options) *Appender {
 	if o.Crash == nil {
 		o.Crash = func(string) {}
 	}
+	// One chunk fills, one is encoded, one is committed: what all have to share bounds each of them (D9).
+	o.MaxBytes = max(min(o.MaxBytes, o.Memory.Limit()/3), 1)
 	a := &Appender{
 		o: o, log: o.Logger.With("connector", o.Connector, "topic", o.Topic, "table", o.Path),
 		parts: map[int32]*Partition{}, done: make(chan struct{}), cutDone: make(chan struct{}),
-		wake: make(chan struct{}, 1), expect: map[int32]int{},
+		wake: make(chan struct{}, 1),
 	}
 	a.stats.lastVersion.Store(-1)
 	return a

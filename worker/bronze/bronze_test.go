@@ -137,7 +137,9 @@ func content(t interface{ Fatal(...any) }, b store.Bucket, l *log) (map[string]i
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes = append(changes, cs...)
+		for _, piece := range cs {
+			changes = append(changes, piece...)
+		}
 		paths, err := commit.Appended(ctx, table, v)
 		if err != nil {
 			t.Fatal(err)

@@ -45,10 +45,11 @@ func (a *Appender) cut() *chunk {
 	for _, p := range parts {
 		p.mu.Lock()
 		if b := p.buf; b != nil && b.rows.n > 0 && b.gen == gen {
+			b.rows.seal(p.build)
 			c.parts = append(c.parts, b)
 			c.rows += b.rows.n
 			c.bytes += b.bytes
-			p.buf, p.from, p.cut, p.expect = nil, b.to, b.to, b.rows.n
+			p.buf, p.from, p.cut = nil, b.to, b.to
 		}
 		p.mu.Unlock()
 	}
@@ -109,10 +110,9 @@ func (a *Appender) encode(c *chunk) ([]byte, columnar.FileStats, error) {
 	if err != nil {
 		return nil, columnar.FileStats{}, err
 	}
-	now := a.o.Now().UnixMicro()
+	made := newWindow(arrowSchema, a.o.Connector, a.o.Topic, a.o.Now().UnixMicro())
 	for _, p := range c.parts {
-		at := place{connector: a.o.Connector, topic: a.o.Topic, partition: p.p.id, processedAtUs: now}
-		for rec := range p.rows.records(arrowSchema, at) {
+		for rec := range made.records(p.rows, p.p.id) {
 			if err := w.Write(rec); err != nil {
 				return nil, columnar.FileStats{}, err
 			}
@@ -307,7 +307,7 @@ func (a *Appender) committed(c *chunk, version int64) {
 		for _, p := range c.parts {
 			slabs = append(slabs, p.slabs...)
 		}
-		a.o.Hot.Offer(version, slabs, c.held)
+		a.o.Hot.Offer(version, slabs, c.held, hotWait)
 	} else if a.o.Hot != nil {
 		a.o.Hot.Skip(version)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/worker/commit"
@@ -31,8 +32,8 @@ type Partition struct {
 	cut       int64         // rows that were cut end here
 	moved     chan struct{} // closed and replaced when committed changes
 	scratch   []connectors.Change
+	build     *columnar.Builder // of the window at hand; its rows belong to buf
 	gone      bool
-	expect    int
 }
 
 // part is one partition's share of a chunk.
@@ -64,7 +65,7 @@ func (a *Appender) Join(ctx context.Context, partition int32, epoch uint64) (*Pa
 	if err != nil {
 		return nil, err
 	}
-	p := &Partition{a: a, id: partition, epoch: epoch, dec: dec, from: next, next: next, committed: next, cut: next, moved: make(chan struct{})}
+	p := &Partition{a: a, id: partition, epoch: epoch, dec: dec, build: columnar.NewBuilder(storedSchema), from: next, next: next, committed: next, cut: next, moved: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -149,6 +150,7 @@ func (p *Partition) Reseek(ctx context.Context) error {
 	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	p.gen, p.from, p.next, p.committed, p.cut = gen, next, next, next, next
 	p.buf = nil
+	p.build.Release()
 	return nil
 }
 
@@ -186,7 +188,7 @@ func (p *Partition) addSome(records []connectors.Record) (int, error) {
 	}
 	if p.buf == nil {
 		hot := p.a.o.Hot != nil && p.a.o.Hot.Wanted()
-		p.buf = &part{p: p, gen: p.gen, epoch: p.epoch, from: p.from, to: p.next, first: -1, rows: newRows(p.expect), hot: hot}
+		p.buf = &part{p: p, gen: p.gen, epoch: p.epoch, from: p.from, to: p.next, first: -1, rows: &rows{}, hot: hot}
 	}
 	buf := p.buf
 	before, taken := buf.bytes, 0
@@ -250,9 +252,9 @@ func (p *Partition) addOne(buf *part, rec *connectors.Record) error {
 	}
 	size := buf.rows.bytes
 	if len(made) == 0 {
-		buf.rows.add(rec, nil, false)
+		buf.rows.add(p.build, rec, nil, false)
 	} else {
-		buf.rows.add(rec, &made[0], len(made) == 1 && (made[0].Raw.Complete || rec.Value == nil))
+		buf.rows.add(p.build, rec, &made[0], len(made) == 1 && (made[0].Raw.Complete || rec.Value == nil))
 	}
 	if buf.first < 0 {
 		buf.first = rec.Offset
@@ -356,5 +358,6 @@ func (p *Partition) abandon(cause error) {
 		p.a.o.Memory.Add(-p.buf.bytes)
 		p.buf = nil
 	}
+	p.build.Release()
 	p.cancel(cause)
 }

@@ -40,14 +40,14 @@ const (
 )
 
 // ReadVersion gives the changes that a version of a bronze table appended, as decoding their records gave them, in the
-// order of (partition, offset) within each file. Rows that could not be decoded are left out: they are dead letters. A version
+// order of (partition, offset) within each file, in pieces. Rows that could not be decoded are left out: they are dead letters. A version
 // that appended nothing gives none. topics, where not nil, says of which topics.
-func ReadVersion(ctx context.Context, t *delta.Table, version int64, dec connectors.Decoder, topics func(string) bool) ([]connectors.Change, error) {
+func ReadVersion(ctx context.Context, t *delta.Table, version int64, dec connectors.Decoder, topics func(string) bool) ([][]connectors.Change, error) {
 	files, err := commit.Appended(ctx, t, version)
 	if err != nil {
 		return nil, fmt.Errorf("read version %d of %s: %w", version, t.URL(), err)
 	}
-	var out []connectors.Change
+	var out [][]connectors.Change
 	for _, path := range files {
 		if out, err = readFile(ctx, t, path, dec, topics, out); err != nil {
 			return nil, fmt.Errorf("read %s of %s: %w", path, t.URL(), err)
@@ -56,7 +56,7 @@ func ReadVersion(ctx context.Context, t *delta.Table, version int64, dec connect
 	return out, nil
 }
 
-func readFile(ctx context.Context, t *delta.Table, path string, dec connectors.Decoder, topics func(string) bool, out []connectors.Change) ([]connectors.Change, error) {
+func readFile(ctx context.Context, t *delta.Table, path string, dec connectors.Decoder, topics func(string) bool, out [][]connectors.Change) ([][]connectors.Change, error) {
 	key, err := t.ObjectKey(path)
 	if err != nil {
 		return nil, err
@@ -70,14 +70,16 @@ func readFile(ctx context.Context, t *delta.Table, path string, dec connectors.D
 		return nil, err
 	}
 	target := bronzeSchema
-	for b, err := range f.Read(ctx, columnar.ReadOptions{Columns: readColumns, Target: &target}) {
+	for b, err := range f.Read(ctx, columnar.ReadOptions{Columns: readColumns, Target: &target, BatchRows: windowRows}) {
 		if err != nil {
 			return nil, err
 		}
 		// The record is not released: values point into its memory, which the garbage collector looks after.
-		if out, err = decodeRecord(b.Record, dec, topics, out); err != nil {
+		changes, err := decodeRecord(b.Record, dec, topics)
+		if err != nil {
 			return nil, err
 		}
+		out = append(out, changes)
 	}
 	return out, nil
 }
@@ -109,12 +111,13 @@ func columnsOf(rec arrow.Record) (c columns, err error) {
 	return c, nil
 }
 
-func decodeRecord(rec arrow.Record, dec connectors.Decoder, topics func(string) bool, out []connectors.Change) ([]connectors.Change, error) {
+func decodeRecord(rec arrow.Record, dec connectors.Decoder, topics func(string) bool) ([]connectors.Change, error) {
 	c, err := columnsOf(rec)
 	if err != nil {
 		return nil, err
 	}
 	n := int(rec.NumRows())
+	out := make([]connectors.Change, 0, n)
 	records := make([]connectors.Record, n)
 	var slab []byte
 	for i := range n {

@@ -2,31 +2,56 @@ package bronze
 
 import (
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/schema"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
 // Operations that are no row change.
+const opTombstone = "tombstone"
+
+// windowRows is how many rows make a window: what is copied or made at once stays in the cache, and no buffer has to grow
+// by copying all that it holds.
+const windowRows = 4096
+
+// Columns that are stored by row while a chunk fills. The others are the same for runs of rows, or follow from these: window
+// makes them when the file is written.
 const (
-	opTombstone = "tombstone"
-	opControl   = "control"
+	stKey = iota
+	stBefore
+	stAfter
+	stOperation
+	stSourceTs
+	stSource
+	stTransaction
+	stCaptureTs
+	stOffset
+	stTimestamp
+	stHeaders
+	stValue
 )
 
-// rows buffers the rows of one partition. Columns that are the same for runs of rows (the source, the schema text) or
-// follow from others (topic, event id) are not stored by row; window makes them when the file is written.
+// storedColumns are where the stored columns go in the table.
+var storedColumns = []int{
+	stKey: colKafkaKey, stBefore: colBefore, stAfter: colAfter, stOperation: colOperation, stSourceTs: colSourceTs, stSource: colSource,
+	stTransaction: colTransaction, stCaptureTs: colCaptureTs, stOffset: colOffset, stTimestamp: colKafkaTimestamp,
+	stHeaders: colHeaders, stValue: colKafkaValue,
+}
+
+var storedSchema = func() schema.Schema {
+	var s schema.Schema
+	for _, col := range storedColumns {
+		s.Fields = append(s.Fields, bronzeSchema.Fields[col])
+	}
+	return s
+}()
+
+// rows are the rows of one partition in one chunk.
 type rows struct {
-	n     int
-	bytes int64
-
-	key, value                 *array.BinaryBuilder
-	before, after, source, txn *array.StringBuilder
-	operation                  []string // from a small closed set: no bytes of their own
-	sourceTs, captureTs        *array.Int64Builder
-	offsets, timestamps        []int64
-	headers                    *array.ListBuilder
-
+	n       int
+	bytes   int64
+	windows []arrow.Record // of the stored columns
 	sources []run[*connectors.Source]
 	schemas []run[string]
 }
@@ -37,86 +62,75 @@ type run[T any] struct {
 	value T
 }
 
-var headerType = arrow.StructOf(
-	arrow.Field{Name: "key", Type: arrow.BinaryTypes.String, Nullable: true},
-	arrow.Field{Name: "value", Type: arrow.BinaryTypes.Binary, Nullable: true},
-)
-
-func newRows(expect int) *rows {
-	m := memory.DefaultAllocator
-	r := &rows{
-		key: array.NewBinaryBuilder(m, arrow.BinaryTypes.Binary), value: array.NewBinaryBuilder(m, arrow.BinaryTypes.Binary),
-		before: array.NewStringBuilder(m), after: array.NewStringBuilder(m),
-		source: array.NewStringBuilder(m), txn: array.NewStringBuilder(m),
-		sourceTs: array.NewInt64Builder(m), captureTs: array.NewInt64Builder(m),
-		headers: array.NewListBuilder(m, headerType),
-	}
-	if expect > 0 {
-		for _, b := range []array.Builder{r.key, r.before, r.after, r.source, r.sourceTs, r.captureTs} {
-			b.Reserve(expect)
-		}
-		r.operation = make([]string, 0, expect)
-		r.offsets = make([]int64, 0, expect)
-		r.timestamps = make([]int64, 0, expect)
-	}
-	return r
-}
-
 // rowOverhead is about what a row takes beside its texts.
 const rowOverhead = 120
 
-// add buffers the row of a record. c is its first change, nil where it could not be decoded; whole says that the row's
-// columns give the change back without the record's value.
-func (r *rows) add(rec *connectors.Record, c *connectors.Change, whole bool) {
+// add buffers the row of a record in b, which belongs to these rows until seal. c is the record's first change, nil where it could
+// not be decoded; whole says that the row's columns give the change back without the record's value.
+func (r *rows) add(b *columnar.Builder, rec *connectors.Record, c *connectors.Change, whole bool) {
 	r.n++
 	n := int64(rowOverhead)
-	n += appendBytes(r.key, rec.Key)
-	r.offsets = append(r.offsets, rec.Offset)
-	r.timestamps = append(r.timestamps, rec.TimestampMs)
-	n += r.addHeaders(rec.Headers)
+	n += appendBytes(b, stKey, rec.Key)
+	b.AppendInt(stOffset, rec.Offset)
+	if rec.TimestampMs >= 0 {
+		b.AppendInt(stTimestamp, rec.TimestampMs*1000)
+	} else {
+		b.AppendNull(stTimestamp)
+	}
+	n += addHeaders(b, rec.Headers)
 	if c == nil {
-		r.operation = append(r.operation, "")
-		r.before.AppendNull()
-		r.after.AppendNull()
-		r.source.AppendNull()
-		r.txn.AppendNull()
-		r.sourceTs.AppendNull()
-		r.captureTs.AppendNull()
-		n += appendBytes(r.value, rec.Value)
+		for _, col := range [...]int{stBefore, stAfter, stOperation, stSourceTs, stSource, stTransaction, stCaptureTs} {
+			b.AppendNull(col)
+		}
+		n += appendBytes(b, stValue, rec.Value)
 		extend(&r.sources, r.n, nil)
 		extend(&r.schemas, r.n, "")
-		r.bytes += n
-		return
+	} else {
+		n += r.addChange(b, rec, c, whole)
 	}
+	r.bytes += n
+	if b.Len() == windowRows {
+		r.seal(b)
+	}
+}
+
+func (r *rows) addChange(b *columnar.Builder, rec *connectors.Record, c *connectors.Change, whole bool) int64 {
 	op := c.OpText
 	if rec.Value == nil {
 		op = opTombstone
 	}
-	r.operation = append(r.operation, op)
-	n += appendText(r.before, c.Raw.Before)
-	n += appendText(r.after, c.Raw.After)
-	n += appendText(r.source, c.Raw.Source)
-	n += appendText(r.txn, c.Raw.Transaction)
+	n := appendText(b, stOperation, op)
+	n += appendText(b, stBefore, c.Raw.Before)
+	n += appendText(b, stAfter, c.Raw.After)
+	n += appendText(b, stSource, c.Raw.Source)
+	n += appendText(b, stTransaction, c.Raw.Transaction)
 	if c.SourceTsNs != 0 {
-		r.sourceTs.Append(floorDiv(c.SourceTsNs, 1e6))
+		b.AppendInt(stSourceTs, floorDiv(c.SourceTsNs, 1e6))
 	} else {
-		r.sourceTs.AppendNull()
+		b.AppendNull(stSourceTs)
 	}
 	if c.CaptureTsNs != 0 {
-		r.captureTs.Append(c.CaptureTsNs)
+		b.AppendInt(stCaptureTs, c.CaptureTsNs)
 	} else {
-		r.captureTs.AppendNull()
+		b.AppendNull(stCaptureTs)
 	}
 	if whole {
-		r.value.AppendNull()
+		b.AppendNull(stValue)
 	} else {
-		n += appendBytes(r.value, rec.Value)
+		n += appendBytes(b, stValue, rec.Value)
 	}
 	extend(&r.sources, r.n, c.Source)
 	if extend(&r.schemas, r.n, c.Raw.Schema) {
 		n += int64(len(c.Raw.Schema))
 	}
-	r.bytes += n
+	return n
+}
+
+// seal takes what b holds.
+func (r *rows) seal(b *columnar.Builder) {
+	if b.Len() > 0 {
+		r.windows = append(r.windows, b.NewRecord())
+	}
 }
 
 // extend makes the last run reach to end if it has this value, else begins one. It tells whether it began one.
@@ -129,38 +143,41 @@ func extend[T comparable](runs *[]run[T], end int, v T) bool {
 	return true
 }
 
-func appendText(b *array.StringBuilder, s string) int64 {
+func appendText(b *columnar.Builder, col int, s string) int64 {
 	if s == "" {
-		b.AppendNull()
+		b.AppendNull(col)
 		return 0
 	}
-	b.Append(s)
+	b.AppendString(col, s)
 	return int64(len(s))
 }
 
-func appendBytes(b *array.BinaryBuilder, v []byte) int64 {
+func appendBytes(b *columnar.Builder, col int, v []byte) int64 {
 	if v == nil {
-		b.AppendNull()
+		b.AppendNull(col)
 		return 0
 	}
-	b.Append(v)
+	b.AppendBytes(col, v)
 	return int64(len(v))
 }
 
-func (r *rows) addHeaders(hs []connectors.Header) int64 {
+func addHeaders(b *columnar.Builder, hs []connectors.Header) int64 {
 	if len(hs) == 0 {
-		r.headers.AppendNull()
+		b.AppendNull(stHeaders)
 		return 0
 	}
-	r.headers.Append(true)
-	st := r.headers.ValueBuilder().(*array.StructBuilder)
-	keys := st.FieldBuilder(0).(*array.StringBuilder)
-	values := st.FieldBuilder(1).(*array.BinaryBuilder)
 	n := int64(0)
-	for _, h := range hs {
-		st.Append(true)
-		keys.Append(h.Key)
-		n += appendBytes(values, h.Value) + int64(len(h.Key)) + 16
+	list := make([]connectors.Value, len(hs))
+	for i, h := range hs {
+		value := connectors.NullValue()
+		if h.Value != nil {
+			value = connectors.Bytes(string(h.Value))
+		}
+		list[i] = connectors.Nested(schema.Struct, []connectors.Value{connectors.Text(h.Key), value})
+		n += int64(len(h.Key)+len(h.Value)) + 32
+	}
+	if err := b.Append(stHeaders, connectors.Nested(schema.Array, list)); err != nil {
+		b.AppendNull(stHeaders) // the value is of the column's type by construction
 	}
 	return n
 }

@@ -11,45 +11,82 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
-// windowRows is how many rows are handed to the file writer at once: columns that are made for the purpose then stay in
-// the cache.
-const windowRows = 4096
+// window makes the columns that are not stored by row, for all partitions of a chunk.
+type window struct {
+	schema    *arrow.Schema
+	connector arrow.Array // windowRows times the same, to be cut to size
+	topic     arrow.Array
+	none      arrow.Array // nulls
+	processed arrow.Array
+	topicName string
 
-// place is what all rows of a partition's buffer share.
-type place struct {
-	connector, topic string
-	partition        int32
-	processedAtUs    int64
+	text    *array.StringBuilder
+	scratch []byte
+	// names of the last source, windowRows times
+	source                      *connectors.Source
+	sourceDB, sourceSc, sourceT arrow.Array
 }
 
-// records gives the buffered rows as Arrow records, in windows. The buffer is empty afterwards. A record is valid until the
-// next one.
-func (r *rows) records(s *arrow.Schema, p place) iter.Seq[arrow.Record] {
-	return func(yield func(arrow.Record) bool) {
-		stored := map[int]arrow.Array{
-			colKafkaKey: r.key.NewBinaryArray(), colBefore: r.before.NewStringArray(), colAfter: r.after.NewStringArray(),
-			colSourceTs: r.sourceTs.NewInt64Array(), colSource: r.source.NewStringArray(), colTransaction: r.txn.NewStringArray(),
-			colCaptureTs: r.captureTs.NewInt64Array(), colHeaders: r.headers.NewListArray(), colKafkaValue: r.value.NewBinaryArray(),
+var utcMicros = &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}
+
+func newWindow(s *arrow.Schema, connector, topic string, processedAtUs int64) *window {
+	w := &window{schema: s, topicName: topic, text: array.NewStringBuilder(memory.DefaultAllocator)}
+	w.connector, w.topic, w.none = w.same(connector), w.same(topic), w.same("")
+	stamps := array.NewTimestampBuilder(memory.DefaultAllocator, utcMicros)
+	stamps.Reserve(windowRows)
+	for range windowRows {
+		stamps.UnsafeAppend(arrow.Timestamp(processedAtUs))
+	}
+	w.processed = stamps.NewTimestampArray()
+	return w
+}
+
+// same makes a text column of windowRows times s; nulls where s is empty.
+func (w *window) same(s string) arrow.Array {
+	w.text.Reserve(windowRows)
+	w.text.ReserveData(windowRows * len(s))
+	for range windowRows {
+		if s == "" {
+			w.text.AppendNull()
+		} else {
+			w.text.Append(s)
 		}
-		defer func() {
-			for _, a := range stored {
-				a.Release()
-			}
-		}()
-		w := newWindow(p)
-		for from := 0; from < r.n; from += windowRows {
-			to := min(from+windowRows, r.n)
+	}
+	return w.text.NewStringArray()
+}
+
+// records gives the rows of a partition as records of the table. A record is valid until the next one.
+func (w *window) records(r *rows, partition int32) iter.Seq[arrow.Record] {
+	return func(yield func(arrow.Record) bool) {
+		ints := array.NewInt32Builder(memory.DefaultAllocator)
+		ints.Reserve(windowRows)
+		for range windowRows {
+			ints.UnsafeAppend(partition)
+		}
+		partitions := arrow.Array(ints.NewInt32Array())
+		defer partitions.Release()
+		sources, schemas := cursor[*connectors.Source]{runs: r.sources}, cursor[string]{runs: r.schemas}
+		from := 0
+		for _, stored := range r.windows {
+			n := int(stored.NumRows())
 			cols := make([]arrow.Array, numColumns)
-			for i, a := range stored {
-				cols[i] = array.NewSlice(a, int64(from), int64(to))
+			for i, to := range storedColumns {
+				cols[to] = stored.Column(i)
+				cols[to].Retain()
 			}
-			w.fill(r, from, to, cols)
-			rec := array.NewRecord(s, cols, int64(to-from))
+			cut := func(a arrow.Array) arrow.Array { return array.NewSlice(a, 0, int64(n)) }
+			cols[colConnector], cols[colTopic], cols[colPartition] = cut(w.connector), cut(w.topic), cut(partitions)
+			cols[colProcessedAt] = cut(w.processed)
+			cols[colEventID] = w.eventIDs(stored.Column(stOffset).(*array.Int64).Int64Values(), partition)
+			w.sources(&sources, from, n, cols)
+			cols[colValueSchema] = w.texts(&schemas, from, n)
+			rec := array.NewRecord(w.schema, cols, int64(n))
 			for _, c := range cols {
 				c.Release()
 			}
 			more := yield(rec)
 			rec.Release()
+			from += n
 			if !more {
 				return
 			}
@@ -57,106 +94,80 @@ func (r *rows) records(s *arrow.Schema, p place) iter.Seq[arrow.Record] {
 	}
 }
 
-// window makes the columns that are not stored.
-type window struct {
-	p                                   place
-	text                                *array.StringBuilder
-	ints                                *array.Int32Builder
-	longs                               *array.Int64Builder
-	stamps                              *array.TimestampBuilder
-	scratch                             []byte
-	nextSource, nextSchema              int
-	sourceDB, sourceSchema, sourceTable *array.StringBuilder
+// cursor walks over runs.
+type cursor[T any] struct {
+	runs []run[T]
+	at   int
 }
 
-var utcMicros = &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}
-
-func newWindow(p place) *window {
-	m := memory.DefaultAllocator
-	return &window{
-		p: p, text: array.NewStringBuilder(m), ints: array.NewInt32Builder(m), longs: array.NewInt64Builder(m),
-		stamps: array.NewTimestampBuilder(m, utcMicros), sourceDB: array.NewStringBuilder(m),
-		sourceSchema: array.NewStringBuilder(m), sourceTable: array.NewStringBuilder(m),
+// until gives the value of row i and the row, at most to, where its run ends.
+func (c *cursor[T]) until(i, to int) (T, int) {
+	for c.runs[c.at].end <= i {
+		c.at++
 	}
+	return c.runs[c.at].value, min(c.runs[c.at].end, to)
 }
 
-func (w *window) fill(r *rows, from, to int, cols []arrow.Array) {
-	n := to - from
-	cols[colConnector] = w.repeat(w.p.connector, n)
-	cols[colTopic] = w.repeat(w.p.topic, n)
-	w.ints.Reserve(n)
-	w.stamps.Reserve(n)
-	for range n {
-		w.ints.UnsafeAppend(w.p.partition)
-		w.stamps.UnsafeAppend(arrow.Timestamp(w.p.processedAtUs))
-	}
-	cols[colPartition] = w.ints.NewInt32Array()
-	cols[colProcessedAt] = w.stamps.NewTimestampArray()
-	w.longs.AppendValues(r.offsets[from:to], nil)
-	cols[colOffset] = w.longs.NewInt64Array()
-	w.stamps.Reserve(n)
-	for _, ms := range r.timestamps[from:to] {
-		if ms < 0 {
-			w.stamps.UnsafeAppendBoolToBitmap(false)
-			continue
-		}
-		w.stamps.UnsafeAppend(arrow.Timestamp(ms * 1000))
-	}
-	cols[colKafkaTimestamp] = w.stamps.NewTimestampArray()
-	cols[colEventID] = w.eventIDs(r.offsets[from:to])
-	w.text.Reserve(n)
-	for _, op := range r.operation[from:to] {
-		appendText(w.text, op)
-	}
-	cols[colOperation] = w.text.NewStringArray()
-	w.sources(r, from, to)
-	cols[colSourceDB] = w.sourceDB.NewStringArray()
-	cols[colSourceSchema] = w.sourceSchema.NewStringArray()
-	cols[colSourceTable] = w.sourceTable.NewStringArray()
-	for i := from; i < to; {
-		for r.schemas[w.nextSchema].end <= i {
-			w.nextSchema++
-		}
-		end := min(r.schemas[w.nextSchema].end, to)
-		for ; i < end; i++ {
-			appendText(w.text, r.schemas[w.nextSchema].value)
-		}
-	}
-	cols[colValueSchema] = w.text.NewStringArray()
-}
-
-func (w *window) sources(r *rows, from, to int) {
-	var none connectors.Source
-	for i := from; i < to; {
-		for r.sources[w.nextSource].end <= i {
-			w.nextSource++
-		}
-		src := r.sources[w.nextSource].value
+func (w *window) sources(c *cursor[*connectors.Source], from, n int, cols []arrow.Array) {
+	src, end := c.until(from, from+n)
+	if end == from+n { // the usual case: one table
 		if src == nil {
-			src = &none
+			src = &connectors.Source{}
 		}
-		end := min(r.sources[w.nextSource].end, to)
-		for ; i < end; i++ {
-			appendText(w.sourceDB, src.DB)
-			appendText(w.sourceSchema, src.Schema)
-			appendText(w.sourceTable, src.Table)
+		if w.source != src {
+			w.sourceDB, w.sourceSc, w.sourceT = w.same(src.DB), w.same(src.Schema), w.same(src.Table)
+			w.source = src
 		}
+		for col, a := range map[int]arrow.Array{colSourceDB: w.sourceDB, colSourceSchema: w.sourceSc, colSourceTable: w.sourceT} {
+			cols[col] = array.NewSlice(a, 0, int64(n))
+		}
+		return
+	}
+	for col, name := range map[int]func(*connectors.Source) string{
+		colSourceDB:     func(s *connectors.Source) string { return s.DB },
+		colSourceSchema: func(s *connectors.Source) string { return s.Schema },
+		colSourceTable:  func(s *connectors.Source) string { return s.Table },
+	} {
+		again := cursor[*connectors.Source]{runs: c.runs}
+		for i := from; i < from+n; {
+			src, end := again.until(i, from+n)
+			text := ""
+			if src != nil {
+				text = name(src)
+			}
+			i = w.fill(text, i, end)
+		}
+		cols[col] = w.text.NewStringArray()
 	}
 }
 
-func (w *window) repeat(s string, n int) arrow.Array {
-	w.text.Reserve(n)
-	w.text.ReserveData(n * len(s))
-	for range n {
-		w.text.Append(s)
+// fill appends s for rows i to end.
+func (w *window) fill(s string, i, end int) int {
+	for ; i < end; i++ {
+		if s == "" {
+			w.text.AppendNull()
+		} else {
+			w.text.Append(s)
+		}
+	}
+	return end
+}
+
+func (w *window) texts(c *cursor[string], from, n int) arrow.Array {
+	if s, end := c.until(from, from+n); s == "" && end == from+n {
+		return array.NewSlice(w.none, 0, int64(n))
+	}
+	for i := from; i < from+n; {
+		s, end := c.until(i, from+n)
+		i = w.fill(s, i, end)
 	}
 	return w.text.NewStringArray()
 }
 
-func (w *window) eventIDs(offsets []int64) arrow.Array {
-	w.scratch = append(w.scratch[:0], w.p.topic...)
+func (w *window) eventIDs(offsets []int64, partition int32) arrow.Array {
+	w.scratch = append(w.scratch[:0], w.topicName...)
 	w.scratch = append(w.scratch, '-')
-	w.scratch = strconv.AppendInt(w.scratch, int64(w.p.partition), 10)
+	w.scratch = strconv.AppendInt(w.scratch, int64(partition), 10)
 	w.scratch = append(w.scratch, '-')
 	k := len(w.scratch)
 	w.text.Reserve(len(offsets))

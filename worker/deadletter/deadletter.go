@@ -199,7 +199,9 @@ func (b *Box) append(ctx context.Context, t *delta.Table, letters []connectors.D
 		OperationMetrics: map[string]string{"numOutputRows": strconv.Itoa(len(fresh)), "numAddedFiles": "1"},
 	}}
 	for _, st := range steps {
-		a.Steps = append(a.Steps, *st)
+		if st.To > st.From { // else all letters of the partition lie before its progress, and the table was asked
+			a.Steps = append(a.Steps, *st)
+		}
 	}
 	slices.SortFunc(a.Steps, func(x, y commit.Step) int { return cmp.Compare(x.App, y.App) })
 	_, err = b.o.Tables.Append(ctx, t, a)
