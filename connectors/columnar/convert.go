@@ -191,6 +191,35 @@ func decimalConverter(n *parquet.Node, t schema.Type, refuse error) (converter, 
 		}
 		return append(out, y), nil
 	}
+	// The common case: the file's numbers are what the table wants, as they are.
+	asIs := n.Logical == parquet.LogicalDecimal && scale == t.Scale && int(n.Precision) <= t.Precision
+	switch {
+	case asIs && n.Type == parquet.Int32:
+		return func(v *parquet.Vector) (dense, error) {
+			out := make([]decimal128.Num, len(v.W4))
+			for i, x := range v.W4 {
+				out[i] = decimal128.New(int64(int32(x))>>63, uint64(int64(int32(x))))
+			}
+			return dense{dec: out}, nil
+		}, nil
+	case asIs && n.Type == parquet.Int64:
+		return func(v *parquet.Vector) (dense, error) {
+			out := make([]decimal128.Num, len(v.W8))
+			for i, x := range v.W8 {
+				out[i] = decimal128.New(int64(x)>>63, x)
+			}
+			return dense{dec: out}, nil
+		}, nil
+	case asIs && n.Type == parquet.FixedLenByteArray && n.TypeLength <= 16:
+		size := int(n.TypeLength)
+		return func(v *parquet.Vector) (dense, error) {
+			out := make([]decimal128.Num, v.Values)
+			for i := range out {
+				out[i] = numBE(v.Data[i*size : (i+1)*size])
+			}
+			return dense{dec: out}, nil
+		}, nil
+	}
 	switch n.Type {
 	case parquet.Int32:
 		return func(v *parquet.Vector) (d dense, err error) {

@@ -7,8 +7,8 @@ import (
 	"math/bits"
 )
 
-// DefaultBlock is how many bytes a Chunk reads from its file at once.
-const DefaultBlock = 4 << 20
+// DefaultBlock is how many bytes a Chunk reads from its file at once: most column chunks whole, so that an object store is asked once.
+const DefaultBlock = 16 << 20
 
 // Chunk reads the column of one row group, in order. It belongs to one goroutine.
 type Chunk struct {
@@ -52,6 +52,7 @@ func (c *Chunk) Read(v *Vector, rows int) error {
 		return c.readNested(v, rows)
 	}
 	if v.N == 0 {
+		v.rows = rows
 		v.reserve(c.leaf.Type, int(c.leaf.TypeLength), min(rows, 1<<20))
 	}
 	for rows > 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// slack is how many bytes behind a decoded page may be read (never used) by the bit unpacker.
-const slack = 8
+// slack is how many bytes behind a decoded page may be read (never used) by what copies words at a time.
+const slack = 16
 
 // String gives the name that delta.parquet.compression.codec and Spark use.
 func (c Codec) String() string {

@@ -100,6 +100,13 @@ func readPageHeader(b []byte) (h pageHeader, n int, err error) {
 	return h, t.p, nil
 }
 
+// RangeReader is an io.ReaderAt that gives memory of its own: what it reads need not be copied. ReadRange gives n bytes or
+// an error; they are the caller's.
+type RangeReader interface {
+	io.ReaderAt
+	ReadRange(off, n int64) ([]byte, error)
+}
+
 // window reads the bytes of a column chunk in order, a block at a time.
 type window struct {
 	r     io.ReaderAt
@@ -115,8 +122,19 @@ func (w *window) peek(n int) ([]byte, error) {
 	if have := len(w.buf) - w.at; have >= n || int64(have) >= w.end-w.pos {
 		return w.buf[w.at:], nil
 	}
-	have := copy(w.buf, w.buf[w.at:])
 	want := int(min(int64(max(n, w.block)), w.end-w.pos))
+	if rr, ok := w.r.(RangeReader); ok && w.at >= len(w.buf) {
+		b, err := rr.ReadRange(w.pos, int64(want))
+		if err != nil {
+			return nil, err
+		}
+		if len(b) != want {
+			return nil, io.ErrUnexpectedEOF
+		}
+		w.buf, w.at = b, 0
+		return b, nil
+	}
+	have := copy(w.buf, w.buf[w.at:])
 	if cap(w.buf) < want+slack {
 		grown := make([]byte, want, want+slack)
 		copy(grown, w.buf[:have])

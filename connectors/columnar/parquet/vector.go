@@ -30,6 +30,8 @@ type Vector struct {
 	W8   []uint64
 	Offs []int32
 	Data []byte
+
+	rows int // how many entries are to be read in all, where that is known
 }
 
 // Reset empties v. The memory that it had is given up: an Arrow array may own it.
@@ -208,18 +210,31 @@ func (d *values) readPlainBytes(v *Vector, n int) error {
 		return errTooLong
 	}
 	dp := len(v.Data)
-	v.growData(int(end) - dp)
+	v.growData(int(end)-dp, n)
 	data := v.Data
 	p = d.p
+	// Short values are copied 16 bytes at a time, as far as there is room behind them on both sides.
+	fast := min(cap(data)-16, math.MaxInt32)
+	from := b[:cap(b)]
 	for _, o := range offs {
 		p += 4
 		n := int(o) - dp
-		copy(data[dp:int(o)], b[p:p+n])
+		if n <= 16 && dp <= fast && p+16 <= len(from) {
+			copy16(data, dp, from, p)
+		} else {
+			copy(data[dp:int(o)], b[p:p+n])
+		}
 		p += n
 		dp = int(o)
 	}
 	d.p = p
 	return nil
+}
+
+// copy16 copies 16 bytes; both slices have the capacity for them.
+func copy16(dst []byte, at int, src []byte, from int) {
+	d := dst[at : at+16 : cap(dst)]
+	*(*[16]byte)(d) = *(*[16]byte)(src[from : from+16])
 }
 
 var errTooLong = fmt.Errorf("%w: more than 2 GiB of strings in one batch: read fewer rows at once", ErrUnsupported)
@@ -230,11 +245,16 @@ func (v *Vector) openOffs() {
 	}
 }
 
-// growData makes Data n bytes longer.
-func (v *Vector) growData(n int) {
+// growData makes Data n bytes longer, for this many values. The first time it makes room for all rows, by the values' mean length.
+func (v *Vector) growData(n, values int) {
 	at := len(v.Data)
-	if cap(v.Data)-at < n {
-		v.Data = append(make([]byte, 0, max(at+at/2, at+n)), v.Data...)
+	if v.Data == nil && v.rows > values && values > 1000 {
+		if all := n / values * v.rows; all < 8*n {
+			v.Data = make([]byte, 0, max(all+all/8, n)+16)
+		}
+	}
+	if cap(v.Data)-at < n+16 {
+		v.Data = append(make([]byte, 0, max(at+at/2, at+n)+16), v.Data...)
 	}
 	v.Data = v.Data[:at+n]
 }
@@ -281,10 +301,17 @@ func (v *Vector) gather(t Type, length int, dict *Vector, idx []uint32) error {
 			return errTooLong
 		}
 		at := len(v.Data)
-		v.growData(int(end) - at)
-		data := v.Data
+		v.growData(int(end)-at, len(idx))
+		data, from := v.Data, dict.Data[:cap(dict.Data)]
+		fast, safe := cap(data)-16, len(from)-16
 		for _, i := range idx {
-			at += copy(data[at:], dict.Data[dict.Offs[i]:dict.Offs[i+1]])
+			lo, hi := int(dict.Offs[i]), int(dict.Offs[i+1])
+			if hi-lo <= 16 && at <= fast && lo <= safe {
+				copy16(data, at, from, lo)
+				at += hi - lo
+				continue
+			}
+			at += copy(data[at:], dict.Data[lo:hi])
 		}
 	}
 	return nil

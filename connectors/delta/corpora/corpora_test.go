@@ -45,18 +45,19 @@ type outcome struct{ kind, sentence string }
 
 // reasons are parts of the sentence that a refusal must have, by table.
 var reasons = map[string]string{
-	"golden/deltalog-invalid-protocol-version":                              "reader",
-	"golden/deltalog-state-reconstruction-from-checkpoint-missing-metadata": "metaData",
-	"golden/deltalog-state-reconstruction-from-checkpoint-missing-protocol": "protocol",
-	"golden/deltalog-state-reconstruction-without-metadata":                 "metaData",
-	"golden/deltalog-state-reconstruction-without-protocol":                 "protocol",
-	"golden/no-delta-log-folder":                                            "not a Delta table",
+	"golden/deltalog-invalid-protocol-version":              "reader",
+	"golden/deltalog-state-reconstruction-without-metadata": "metaData",
+	"golden/deltalog-state-reconstruction-without-protocol": "protocol",
+	"golden/no-delta-log-folder":                            "not a Delta table",
 }
 
 // notes are added to the sentence of a table, where there is something to know about it.
 var notes = map[string]string{
-	"golden/data-reader-partition-values": "; its partition values are wall clock readings in Los Angeles",
-	"golden/update-deleted-directory":     "; its metaData has no schema, which only Spark of its time accepted",
+	"golden/data-reader-partition-values":                                   "; its partition values are wall clock readings in Los Angeles",
+	"golden/update-deleted-directory":                                       "; its metaData has no schema, so the table has no columns",
+	"golden/deltalog-commit-info":                                           "; its metaData has no schema, so the table has no columns",
+	"golden/deltalog-state-reconstruction-from-checkpoint-missing-metadata": "; the checkpoint has no metaData, so the commits before it were replayed (Spark fails here)",
+	"golden/deltalog-state-reconstruction-from-checkpoint-missing-protocol": "; the checkpoint has no protocol, so the commits before it were replayed (Spark fails here)",
 }
 
 // zones are where tables were written whose timestamps as partition values have no zone.

@@ -44,6 +44,11 @@ func (o *objectReader) ReadAt(p []byte, off int64) (int, error) {
 	return k, nil
 }
 
+// ReadRange implements parquet.RangeReader.
+func (o *objectReader) ReadRange(off, n int64) ([]byte, error) {
+	return o.bucket.ReadRange(o.ctx, o.key, off, n)
+}
+
 // OpenFile opens a data file of a table. The file reads with ctx for as long as it is used.
 func OpenFile(ctx context.Context, t *delta.Table, a *delta.Add) (*columnar.File, error) {
 	key, err := t.ObjectKey(a.Path)
