@@ -173,7 +173,7 @@ func (b *Box) append(ctx context.Context, t *delta.Table, letters []connectors.D
 			if !ok {
 				v = -1
 			}
-			st = &commit.Step{App: id, From: v, To: max(v, 0)}
+			st = &commit.Step{App: id, From: v, To: v + 1} // it always moves, so that of two writers one loses (D2)
 			steps[id] = st
 		}
 		doubtful = doubtful || l.Record.Offset < st.From
