@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"sluice.io/sluice/coordinator/raftnode"
@@ -72,8 +73,9 @@ func (c *Coordinator) Leave(ctx context.Context) error {
 	c.mu.Lock()
 	c.mu.leaving = true
 	c.mu.Unlock()
-	if c.node.IsLeader() {
-		if err := c.node.Transfer(ctx, "", ""); err != nil {
+	heirs := slices.ContainsFunc(c.node.Servers(), func(s raftServer) bool { return s.Voter && s.ID != c.opts.NodeID })
+	if c.node.IsLeader() && heirs {
+		if err := c.abdicate(ctx, "", ""); err != nil {
 			return fmt.Errorf("leave the cluster: hand over leadership: %w", err)
 		}
 		for c.node.IsLeader() || c.leading() != nil {
@@ -188,7 +190,7 @@ func (l *leadership) remove(ctx context.Context, node string) error {
 		if len(c.node.Servers()) == 1 {
 			return fmt.Errorf("node %s is the only one of its cluster: %w", node, ownership.ErrConflict)
 		}
-		if err := c.node.Transfer(ctx, "", ""); err != nil {
+		if err := c.abdicate(ctx, "", ""); err != nil {
 			return err
 		}
 		return raftnode.ErrNotLeader
@@ -203,20 +205,33 @@ func (l *leadership) remove(ctx context.Context, node string) error {
 	return nil
 }
 
+// abdicate hands leadership over, again while the other side is too slow to take it in one election time-out.
+func (c *Coordinator) abdicate(ctx context.Context, id, address string) error {
+	for {
+		err := c.node.Transfer(ctx, id, address)
+		if err == nil || !c.node.IsLeader() {
+			return nil
+		}
+		if !sleep(ctx, 20*time.Millisecond) {
+			return err
+		}
+	}
+}
+
 func (l *leadership) transfer(ctx context.Context, node string) error {
 	c := l.c
 	if node == c.opts.NodeID {
 		return nil
 	}
 	if node == "" {
-		return c.node.Transfer(ctx, "", "")
+		return c.abdicate(ctx, "", "")
 	}
 	for _, s := range c.node.Servers() {
 		if s.ID == node {
 			if !s.Voter {
 				return fmt.Errorf("node %s has no vote, so it cannot lead: %w", node, ownership.ErrConflict)
 			}
-			return c.node.Transfer(ctx, s.ID, s.Address)
+			return c.abdicate(ctx, s.ID, s.Address)
 		}
 	}
 	return fmt.Errorf("node %s: %w", node, ownership.ErrNotFound)

@@ -2,7 +2,9 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"sluice.io/sluice/coordinator/state"
@@ -12,8 +14,11 @@ import (
 // beat tells the leader that this node lives, and keeps the lease by its answers.
 func (c *Coordinator) beat(ctx context.Context) {
 	for {
-		c.beatOnce(ctx)
+		refused := c.beatOnce(ctx)
 		pause := c.timing.Heartbeat
+		if refused {
+			pause /= 4
+		}
 		if !c.isReady() || !c.holdsLease() {
 			pause = min(pause, 20*time.Millisecond)
 		}
@@ -36,12 +41,13 @@ func (c *Coordinator) isReady() bool {
 	}
 }
 
-func (c *Coordinator) beatOnce(ctx context.Context) {
+// beatOnce says whether the leader's port refused the heartbeat.
+func (c *Coordinator) beatOnce(ctx context.Context) (refused bool) {
 	c.mu.Lock()
 	leaving := c.mu.leaving
 	c.mu.Unlock()
 	if leaving {
-		return
+		return false
 	}
 	sent := time.Now()
 	req := c.heartbeat(sent)
@@ -51,16 +57,17 @@ func (c *Coordinator) beatOnce(ctx context.Context) {
 	} else {
 		_, addr := c.node.Leader()
 		if addr == "" {
-			return
+			return false
 		}
 		callCtx, cancel := context.WithTimeout(ctx, c.timing.Lease/2)
 		defer cancel()
 		var err error
 		resp, err = c.call(callCtx, addr, &peerv1.Request{Body: &peerv1.Request_Heartbeat{Heartbeat: req}})
 		if err != nil {
-			return // the lease says how long this may go on
+			return c.leaderSilent(addr, err) // the lease says how long this may go on
 		}
 	}
+	c.refusals = 0
 	switch resp.GetCode() {
 	case "":
 		alone := false
@@ -73,7 +80,7 @@ func (c *Coordinator) beatOnce(ctx context.Context) {
 		wctx, cancel := context.WithTimeout(ctx, c.timing.Lease/2)
 		defer cancel()
 		if c.m.waitIndex(wctx, resp.GetHeartbeat().GetIndex()) != nil {
-			return
+			return false
 		}
 		c.renewLease(sent, lease, alone)
 		c.checkReady()
@@ -82,6 +89,36 @@ func (c *Coordinator) beatOnce(ctx context.Context) {
 	case codeDuplicate, codeWrongCluster:
 		c.stop(state.FromCode("conflict", resp.GetMessage()))
 	}
+	return false
+}
+
+// leaderSilent looks at why a heartbeat was not answered. Where nobody listens at the leader's port any more its process
+// is gone, and one voter, the first of the others, stands for election without waiting out the leader's silence; the others
+// follow in turn, should it be gone as well.
+func (c *Coordinator) leaderSilent(addr string, err error) (refused bool) {
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		c.refusals = 0
+		return false
+	}
+	if addr != c.refusedBy {
+		c.refusedBy, c.refusals = addr, 0
+	}
+	c.refusals++
+	turn := 2
+	for _, s := range c.node.Servers() {
+		if !s.Voter || s.Address == addr {
+			continue
+		}
+		if s.ID == c.opts.NodeID {
+			if c.refusals == turn {
+				c.log.Debug("the leader's process is gone: stands for election", "leader", addr)
+				c.node.Elect()
+			}
+			break
+		}
+		turn += 4
+	}
+	return true
 }
 
 func (c *Coordinator) heartbeat(now time.Time) *peerv1.HeartbeatRequest {

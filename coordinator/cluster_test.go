@@ -96,7 +96,10 @@ func TestKillAnyNode(t *testing.T) {
 	t.Parallel()
 	b := &broker{}
 	b.set(ownership.Topic{Name: "a", Partitions: 8}, ownership.Topic{Name: "b", Partitions: 4})
-	k := newCluster(t, 3, b, nil)
+	// Long leases: what is seen is that the port refuses, and a busy machine does not make the living look dead.
+	k := newCluster(t, 3, b, func(_ int, o *Options) {
+		o.Timing.Lease, o.Timing.Dead, o.Timing.Raft.Heartbeat = 5*time.Second, 6*time.Second, time.Second
+	})
 	k.startAll()
 	k.voters(3)
 	if _, err := k.nodes[0].c.Create(t.Context(), "c", nil, ownership.TargetRunning); err != nil {

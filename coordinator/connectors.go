@@ -78,19 +78,25 @@ func (c *Coordinator) Create(ctx context.Context, name string, config map[string
 	if err != nil {
 		return ownership.Connector{}, err
 	}
-	return c.written(name, resp)
+	return c.written(name, resp, config), nil
 }
 
-// written gives the connector as a write has left it, whatever has become of it since.
-func (c *Coordinator) written(name string, resp *peerv1.ForwardResponse) (ownership.Connector, error) {
-	k := resp.GetConnector()
-	if k == nil {
-		return c.Connector(name)
+// written gives the connector as a write has left it, whatever has become of it since. Where the answer was that to a
+// repetition (the leader was lost in between), it is what the connector is now, or, if it is gone already, what was
+// asked for: never "not found", since the write did take effect.
+func (c *Coordinator) written(name string, resp *peerv1.ForwardResponse, asked map[string]string) ownership.Connector {
+	if k := resp.GetConnector(); k != nil {
+		return ownership.Connector{
+			Name: k.GetName(), Config: state.ConfigFromProto(k.GetConfig()), Target: state.TargetFromProto(k.GetTarget()),
+			Version: k.GetVersion(), Generation: k.GetGeneration(),
+		}
+	}
+	if k, err := c.Connector(name); err == nil {
+		return k
 	}
 	return ownership.Connector{
-		Name: k.GetName(), Config: state.ConfigFromProto(k.GetConfig()), Target: state.TargetFromProto(k.GetTarget()),
-		Version: k.GetVersion(), Generation: k.GetGeneration(),
-	}, nil
+		Name: name, Config: maps.Clone(asked), Target: ownership.TargetRunning, Version: resp.GetIndex(), Generation: resp.GetIndex(),
+	}
 }
 
 // Put creates a connector or replaces its configuration, and says which. The same configuration again restarts nothing.
@@ -101,8 +107,7 @@ func (c *Coordinator) Put(ctx context.Context, name string, config map[string]st
 	if err != nil {
 		return ownership.Connector{}, false, err
 	}
-	conn, err = c.written(name, resp)
-	return conn, resp.GetCreated(), err
+	return c.written(name, resp, config), resp.GetCreated(), nil
 }
 
 // Patch merges into a configuration on the leader: a nil value removes the key. ErrNotFound without the connector.
@@ -119,7 +124,11 @@ func (c *Coordinator) Patch(ctx context.Context, name string, patch map[string]*
 	if err != nil {
 		return ownership.Connector{}, err
 	}
-	return c.written(name, resp)
+	asked := map[string]string{"name": name}
+	for _, kv := range p.GetSet() {
+		asked[kv.GetKey()] = kv.GetValue()
+	}
+	return c.written(name, resp, asked), nil
 }
 
 // Delete removes a connector; its tables and their progress stay.

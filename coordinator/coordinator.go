@@ -38,6 +38,10 @@ type Coordinator struct {
 
 	configs sync.Mutex // held by the leader while it judges and writes a configuration
 
+	// Of the goroutine that beats alone: heartbeats in a row that the leader's port refused.
+	refusals  int
+	refusedBy string
+
 	vote    ballot
 	cluster identity
 

@@ -78,7 +78,7 @@ func TestWritesAreLinearizable(t *testing.T) {
 	if s := os.Getenv("SLUICE_TEST_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
-	rounds := 12
+	rounds := 9
 	if os.Getenv("SLUICE_TEST_LONG") != "" {
 		rounds = 200
 	}

@@ -129,7 +129,9 @@ func (p *pulses) judge(ctx context.Context, m state.Member) verdict {
 	}
 	silent := time.Since(b.last)
 	v := verdict{alive: !b.condemned && silent < p.c.timing.Dead && !b.gone, request: b.request, well: b.well, silent: silent}
-	if m.Alive && v.alive && silent > p.c.timing.Heartbeat*3/2 && !b.probing && m.ID != p.c.opts.NodeID {
+	// A new leader tries the silent ones at once: one of them led before.
+	quiet := silent > p.c.timing.Heartbeat*3/2 || (b.request == nil && silent > p.c.timing.Heartbeat/4)
+	if m.Alive && v.alive && quiet && !b.probing && m.ID != p.c.opts.NodeID {
 		b.probing = true
 		p.wg.Go(func() { p.probe(ctx, m) })
 	}
@@ -144,6 +146,9 @@ func (p *pulses) probe(ctx context.Context, m state.Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.byID[m.ID]
+	if b == nil {
+		return // removed meanwhile
+	}
 	b.probing = false
 	switch {
 	case b.life != m.Incarnation:

@@ -31,9 +31,9 @@ const (
 	heartbeatEvery = 200
 	leaseTime      = 1000
 	deadAfter      = 1300
-	leaderLease    = 480
-	electionMin    = 600
-	electionMax    = 1200
+	leaderLease    = 400
+	electionMin    = 500
+	electionMax    = 1000
 	revokeAfter    = 30_000
 )
 
