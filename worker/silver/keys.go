@@ -12,7 +12,7 @@ import (
 )
 
 // propKeys is the table property that names the source's columns of the key, as a JSON list; an empty list: the table has no
-// key.
+// key; null: no row has come yet that would have told.
 const propKeys = "sluice.keys"
 
 func (m *Merger) keyed() bool { return len(m.keys) > 0 }
@@ -29,6 +29,13 @@ func (m *Merger) decide(key connectors.Row, override bool) {
 	}
 }
 
+func (m *Merger) keysText() string {
+	if !m.decided {
+		return "null"
+	}
+	return encodeKeys(m.keys)
+}
+
 func encodeKeys(keys []string) string {
 	b, err := json.Marshal(append([]string{}, keys...))
 	if err != nil {
@@ -37,6 +44,7 @@ func encodeKeys(keys []string) string {
 	return string(b)
 }
 
+// decodeKeys gives nil where the keys are not settled.
 func decodeKeys(text string) ([]string, error) {
 	var keys []string
 	if err := json.Unmarshal([]byte(text), &keys); err != nil {

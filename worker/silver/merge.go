@@ -409,11 +409,13 @@ func (w *work) input() []byte {
 
 // describe sets the metadata where the schema changed.
 func (m *Merger) describe(c *delta.Commit) {
-	if m.sameSchema() {
+	keys, _ := m.snap.Property(propKeys)
+	if m.sameSchema() && keys == m.keysText() {
 		return
 	}
 	meta := m.snap.Metadata.Clone()
 	meta.SchemaString = m.cols.Schema.String()
+	meta.Configuration[propKeys] = m.keysText()
 	c.SetMetadata(meta)
 }
 
@@ -440,7 +442,7 @@ func (m *Merger) copyOnWrite() bool { return m.opt.Config.SilverMergeMode == "co
 
 // create makes the table.
 func (m *Merger) create(ctx context.Context) error {
-	conf := map[string]string{propKeys: encodeKeys(m.keys)}
+	conf := map[string]string{propKeys: m.keysText()}
 	if !m.copyOnWrite() {
 		conf[delta.PropEnableDVs] = "true"
 	}
