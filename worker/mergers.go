@@ -22,6 +22,8 @@ type mergers interface {
 	// progress is the last version of a feed of which everything is merged.
 	progress(feed string) int64
 	merge(ctx context.Context, batches []silver.Batch) error
+	// idle writes the progress that waited for a commit with rows. It costs nothing where there is none.
+	idle(ctx context.Context) error
 	close(ctx context.Context) error
 }
 
@@ -70,6 +72,8 @@ func (o *oneTable) merge(ctx context.Context, batches []silver.Batch) error {
 	o.seen.merged(o.m.Stats(), res, batches, time.Now())
 	return nil
 }
+
+func (o *oneTable) idle(ctx context.Context) error { return o.m.Flush(ctx) }
 
 func (o *oneTable) close(ctx context.Context) error { return o.m.Close(ctx) }
 
@@ -233,6 +237,15 @@ func (m *manyTables) flush(ctx context.Context) error {
 			return err
 		}
 		m.durable[x.path] = to
+	}
+	return nil
+}
+
+func (m *manyTables) idle(ctx context.Context) error {
+	for _, path := range slices.Sorted(maps.Keys(m.tables)) {
+		if err := m.tables[path].m.Flush(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -120,15 +120,23 @@ func mergeError(err error) error {
 	return err
 }
 
+// idleFlush is after what time without work the progress of versions that changed no row is written, so that the tables
+// themselves say that they are up to date (D1).
+const idleFlush = time.Second
+
 // follow merges until ctx ends.
 func (t *tableRun) follow(ctx context.Context) error {
 	timer := time.NewTimer(t.poll)
 	defer timer.Stop()
+	busy := time.Now()
 	for pause := 100 * time.Millisecond; ; {
 		if ctx.Err() != nil {
 			return nil
 		}
 		did, err := t.step(ctx)
+		if err == nil && !did && time.Since(busy) > idleFlush {
+			err = t.mergers.idle(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -148,6 +156,7 @@ func (t *tableRun) follow(ctx context.Context) error {
 		}
 		pause = 100 * time.Millisecond
 		if did {
+			busy = time.Now()
 			continue
 		}
 		timer.Reset(t.poll)
