@@ -69,7 +69,7 @@ func TestSim(t *testing.T) {
 		}
 		return
 	}
-	histories := 150
+	histories := 80
 	if os.Getenv("SLUICE_TEST_LONG") != "" {
 		histories = 5000
 	}
