@@ -24,6 +24,9 @@ type shopLoad struct {
 	stop chan struct{}
 	done sync.WaitGroup
 	err  error
+
+	mu      sync.Mutex
+	reached ends // what the broker has acknowledged
 }
 
 // run produces rate transactions per second.
@@ -36,6 +39,7 @@ func (l *shopLoad) run(cl *kgo.Client, rate int) {
 			select {
 			case <-l.stop:
 				l.err = produce(cl, l.Drain())
+				l.note()
 				return
 			case <-tick.C:
 				var out []shop.Record
@@ -45,9 +49,24 @@ func (l *shopLoad) run(cl *kgo.Client, rate int) {
 				if l.err = produce(cl, out); l.err != nil {
 					return
 				}
+				l.note()
 			}
 		}
 	})
+}
+
+func (l *shopLoad) note() {
+	e := l.ends()
+	l.mu.Lock()
+	l.reached = e
+	l.mu.Unlock()
+}
+
+// sofar gives the end offsets while the load goes on.
+func (l *shopLoad) sofar() ends {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reached
 }
 
 // end stops the load and waits until all of it is in the broker.

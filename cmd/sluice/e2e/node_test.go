@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,8 +22,11 @@ import (
 // node is a `sluice serve` process with folders of its own.
 type node struct {
 	*proc.Process
+	id        string
 	dir, lake string
 	rest      string
+	frozen    bool   // stopped by SIGSTOP
+	bin       string // another binary than that under test
 	env       []string
 	args      []string
 }
@@ -49,7 +53,14 @@ func newNode(tb testing.TB, broker string) *node {
 
 func (n *node) start(tb testing.TB) {
 	tb.Helper()
-	n.Process = proc.Start(tb, "sluice serve", n.env, proc.Sluice(tb), n.args...)
+	bin := n.bin
+	if bin == "" {
+		bin = proc.Sluice(tb)
+	}
+	if n.Process != nil {
+		n.Quiet() // only the last life's output is printed
+	}
+	n.Process = proc.Start(tb, strings.TrimSpace("sluice serve "+n.id), n.env, bin, n.args...)
 }
 
 // ready waits until REST answers.

@@ -4,6 +4,7 @@ package broker
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,11 @@ func Start(tb testing.TB, options ...kfake.Opt) *Broker {
 		c.Close()
 	})
 	return b
+}
+
+// Listen is an option for Start: the broker takes its listener from fn, and announces that listener's address.
+func Listen(fn func(network, address string) (net.Listener, error)) kfake.Opt {
+	return kfake.ListenFn(fn)
 }
 
 // Servers is the value of bootstrap.servers.

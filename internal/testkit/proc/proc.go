@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -67,7 +68,12 @@ type Process struct {
 	log  *tail
 	done chan struct{}
 	err  error
+
+	quiet atomic.Bool
 }
+
+// Quiet leaves the program's output out of what a failed test prints.
+func (p *Process) Quiet() { p.quiet.Store(true) }
 
 // Start runs a program. At the end of the test it is killed if it still runs; its last output is printed where the
 // test failed.
@@ -79,6 +85,14 @@ func Start(tb testing.TB, name string, env []string, path string, args ...string
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p.cmd.WaitDelay = 5 * time.Second
+	if dir := os.Getenv("SLUICE_TEST_LOGS"); dir != "" { // for people who look for something
+		f, err := os.CreateTemp(dir, strings.ReplaceAll(name, " ", "-")+"-*.log")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer f.Close()
+		p.cmd.Stdout, p.cmd.Stderr = f, f
+	}
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatalf("start %s: %v", name, err)
 	}
@@ -88,7 +102,7 @@ func Start(tb testing.TB, name string, env []string, path string, args ...string
 	}()
 	tb.Cleanup(func() {
 		p.Kill()
-		if tb.Failed() {
+		if tb.Failed() && !p.quiet.Load() {
 			tb.Logf("--- last output of %s\n%s", name, p.Output())
 		}
 	})

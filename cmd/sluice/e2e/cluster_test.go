@@ -1,0 +1,351 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/connectors/store/file"
+	"sluice.io/sluice/internal/shop"
+	"sluice.io/sluice/internal/testkit/broker"
+	"sluice.io/sluice/internal/testkit/faultproxy"
+	"sluice.io/sluice/internal/testkit/proc"
+)
+
+// cluster is some `sluice serve` processes with one seed list and one lake, behind fault proxies: one before the peer port of
+// each node, one before the broker.
+type cluster struct {
+	nodes  []*node
+	peers  []*faultproxy.Proxy
+	kafka  *faultproxy.Proxy
+	broker *broker.Broker
+	lake   *lakeWatch
+	load   *shopLoad
+}
+
+// newCluster prepares nodes n1, n2, … and a broker; the nodes are started by the test.
+func newCluster(tb testing.TB, size int) *cluster {
+	tb.Helper()
+	c := &cluster{}
+	c.broker = broker.Start(tb, broker.Listen(func(network, address string) (net.Listener, error) {
+		ln, err := faultproxy.Before(network, address, c.owner)
+		if err != nil {
+			return nil, err
+		}
+		c.kafka = ln.Proxy
+		return ln, nil
+	}))
+	dir := tb.TempDir()
+	lake := filepath.Join(dir, "lake")
+	if err := os.MkdirAll(lake, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	var join []string
+	var listen []int
+	for range size {
+		port := proc.FreePort(tb)
+		p, err := faultproxy.Listen("127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", port), c.owner)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { _ = p.Close() })
+		c.peers = append(c.peers, p)
+		listen = append(listen, port)
+		join = append(join, p.Addr().String())
+	}
+	for i := range size {
+		n := &node{id: fmt.Sprintf("n%d", i+1), lake: lake}
+		n.dir = filepath.Join(dir, n.id)
+		if err := os.MkdirAll(n.dir, 0o755); err != nil {
+			tb.Fatal(err)
+		}
+		rest := fmt.Sprintf("127.0.0.1:%d", proc.FreePort(tb))
+		n.rest = "http://" + rest
+		conf := fmt.Sprintf(`node.id: %s
+data.dir: %s
+lake.url: file://%s
+kafka.bootstrap.servers: %s
+rest.listen: %s
+rest.advertised: %s
+peer.listen: 127.0.0.1:%d
+peer.advertised: %s
+cluster.join: %s
+memory.limit: 256MiB
+log.format: text
+`, n.id, filepath.Join(n.dir, "data"), lake, c.broker.Servers(), rest, rest, listen[i], join[i], strings.Join(join, ","))
+		path := filepath.Join(n.dir, "sluice.yaml")
+		if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		n.args = []string{"serve", "--config", path}
+		c.nodes = append(c.nodes, n)
+	}
+	bucket, err := file.Open(lake)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = bucket.Close() })
+	c.lake = &lakeWatch{bucket: bucket, tables: map[string]*delta.Table{}}
+	return c
+}
+
+// owner names the node whose process a connection comes from; "" is the test itself.
+func (c *cluster) owner(_, remote net.Addr) string {
+	var pids []int
+	byPid := map[int]string{}
+	for _, n := range c.nodes {
+		if n.Process != nil {
+			pids = append(pids, n.Pid())
+			byPid[n.Pid()] = n.id
+		}
+	}
+	return byPid[faultproxy.Pid(remote, pids)]
+}
+
+// startAll starts the nodes in any order and waits until all of them are ready.
+func (c *cluster) startAll(tb testing.TB, order []int) {
+	tb.Helper()
+	for _, i := range order {
+		c.nodes[i].start(tb)
+	}
+	for _, i := range order {
+		c.nodes[i].ready(tb)
+	}
+}
+
+// shop makes the topics of a shop, and the connector that reads them.
+func (c *cluster) shop(tb testing.TB, seed uint64, extra map[string]string) {
+	tb.Helper()
+	c.load = &shopLoad{Shop: shop.New(shop.Options{Seed: seed, Mishaps: shop.Rough, Unavailable: true, Partitions: 3, Customers: 50, Orders: 80, MaxOrders: 400})}
+	for _, topic := range c.load.Topics() {
+		c.broker.Topic(topic, c.load.Partitions())
+	}
+	c.nodes[0].put(tb, "shop", c.config(extra))
+}
+
+func (c *cluster) config(extra map[string]string) map[string]string {
+	conf := shopConfig(c.load.Shop)
+	conf["commit.interval.ms"] = "200"
+	for k, v := range extra {
+		conf[k] = v
+	}
+	return conf
+}
+
+type memberStatus struct {
+	ID                             string
+	Voter, Alive, Draining, Leader bool
+	Tasks                          int
+}
+
+// members asks a node for its view of the cluster.
+func (n *node) members(tb testing.TB) []memberStatus {
+	tb.Helper()
+	status, body := n.call(tb, "GET", "/sluice/v1/cluster/members", nil)
+	var out []memberStatus
+	if status == 200 {
+		if err := json.Unmarshal([]byte(body), &out); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return out
+}
+
+// leader gives the node that leads, as another or itself says; -1 when nobody knows one.
+func (c *cluster) leader(tb testing.TB) int {
+	tb.Helper()
+	for _, n := range c.nodes {
+		if !n.running() {
+			continue
+		}
+		for _, m := range n.members(tb) {
+			if !m.Leader {
+				continue
+			}
+			return slices.IndexFunc(c.nodes, func(n *node) bool { return n.id == m.ID && n.running() })
+		}
+	}
+	return -1
+}
+
+// running says whether the node's process is there and not stopped by the test.
+func (n *node) running() bool {
+	if n.Process == nil || n.frozen {
+		return false
+	}
+	select {
+	case <-n.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// spread waits until every task of the connector runs and each of the nodes in on has its share.
+func (c *cluster) spread(tb testing.TB, limit time.Duration, on ...int) {
+	tb.Helper()
+	proc.Eventually(tb, limit, "the tasks run and are spread over the nodes", func() (bool, string) {
+		var tasks []struct{ Name, Node, State, Trace string }
+		status, body := c.nodes[on[0]].call(tb, "GET", "/sluice/v1/connectors/shop/tasks", nil)
+		if status != 200 {
+			return false, body
+		}
+		if err := json.Unmarshal([]byte(body), &tasks); err != nil {
+			tb.Fatal(err)
+		}
+		count := map[string]int{}
+		for _, t := range tasks {
+			if t.State != "RUNNING" {
+				return false, fmt.Sprintf("%s on %s is %s %s", t.Name, t.Node, t.State, t.Trace)
+			}
+			count[t.Node]++
+		}
+		for _, i := range on {
+			if share := len(tasks) / len(on); count[c.nodes[i].id] < max(1, share/2) {
+				return false, fmt.Sprintf("%d tasks are on %v", len(tasks), count)
+			}
+		}
+		return len(tasks) > 0, "there are no tasks"
+	})
+}
+
+// finish ends the load, waits until the lake holds all of it, and compares it with the model.
+func (c *cluster) finish(tb testing.TB) {
+	tb.Helper()
+	// A column of which no value has come yet has no type, so none is in silver: the load is to have lived for a while.
+	proc.Eventually(tb, time.Minute, "the load has written enough", func() (bool, string) {
+		total := int64(0)
+		for _, parts := range c.load.sofar() {
+			for _, end := range parts {
+				total += end
+			}
+		}
+		return total > 2500, fmt.Sprintf("%d records", total)
+	})
+	c.load.end(tb)
+	n := c.nodes[slices.IndexFunc(c.nodes, (*node).running)]
+	n.ready(tb)
+	n.caughtUp(tb, "shop", c.load.ends(), shopFeeds(c.load.Shop), 3*time.Minute)
+	for _, n := range c.nodes {
+		if n.running() {
+			if err := n.Stop(time.Minute); err != nil {
+				tb.Errorf("SIGTERM of %s: %v", n.id, err)
+			}
+		}
+	}
+	n.checkShop(tb, c.load)
+}
+
+// lakeWatch reads the logs of the tables of a lake as they grow.
+type lakeWatch struct {
+	bucket store.Bucket
+	tables map[string]*delta.Table
+}
+
+func (w *lakeWatch) snapshot(path string) (*delta.Snapshot, error) {
+	ctx := context.Background()
+	t := w.tables[path]
+	if t == nil {
+		var err error
+		if t, err = delta.Open(ctx, w.bucket, path); err != nil {
+			return nil, err
+		}
+		w.tables[path] = t
+	}
+	return t.Snapshot(ctx)
+}
+
+// covered says whether silver holds everything below want. reached remembers between calls with the same want at which
+// version each bronze table held it: while the load goes on, the newest version is never merged for long.
+func (w *lakeWatch) covered(want ends, reached map[string]int64) (bool, string) {
+	for topic, parts := range want {
+		if _, ok := reached[topic]; !ok {
+			s, err := w.snapshot("bronze/" + topic)
+			if err != nil {
+				return false, err.Error()
+			}
+			for p, end := range parts {
+				if at, _ := s.Txn(fmt.Sprintf("sluice/shop/%s/%d", topic, p)); at < end {
+					return false, fmt.Sprintf("bronze/%s partition %d is at %d of %d", topic, p, at, end)
+				}
+			}
+			reached[topic] = s.Version
+		}
+		s, err := w.snapshot("silver/" + topic)
+		if err != nil {
+			return false, err.Error()
+		}
+		if at, ok := s.Txn("sluice/shop/bronze/" + topic); !ok || at < reached[topic] {
+			return false, fmt.Sprintf("silver/%s has merged version %d of %d", topic, at, reached[topic])
+		}
+	}
+	return true, ""
+}
+
+// fresh waits until silver holds what the broker had a moment after now, and gives how long that took since began.
+func (c *cluster) fresh(tb testing.TB, began time.Time, limit time.Duration) time.Duration {
+	tb.Helper()
+	time.Sleep(100 * time.Millisecond) // so that something is there that came after began
+	want, reached := c.load.sofar(), map[string]int64{}
+	proc.Eventually(tb, limit, "silver is fresh again", func() (bool, string) { return c.lake.covered(want, reached) })
+	return time.Since(began)
+}
+
+// TestClusterForms starts three nodes in a random order: they form one cluster, share the tasks, and any of them answers REST.
+func TestClusterForms(t *testing.T) {
+	c := newCluster(t, 3)
+	c.startAll(t, rand.Perm(3))
+	proc.Eventually(t, time.Minute, "every node knows three voters and one leader", func() (bool, string) {
+		for _, n := range c.nodes {
+			voters, leaders := 0, 0
+			for _, m := range n.members(t) {
+				if m.Voter && m.Alive {
+					voters++
+				}
+				if m.Leader {
+					leaders++
+				}
+			}
+			if voters != 3 || leaders != 1 {
+				return false, fmt.Sprintf("%s sees %+v", n.id, n.members(t))
+			}
+		}
+		return true, ""
+	})
+	lead := c.leader(t)
+	// A connector made on a follower is there for whoever asked, at once, and for the others soon.
+	for i := range 6 {
+		n := c.nodes[(lead+1+i%2)%3]
+		name := fmt.Sprintf("made-%d", i)
+		n.put(t, name, map[string]string{"connector.class": "LakehouseSink", "topics": "nothing-" + name, "name": name})
+		if status, body := n.call(t, "GET", "/connectors/"+name, nil); status != 200 || !strings.Contains(body, "nothing-"+name) {
+			t.Errorf("%s made %s and does not show it: %d %s", n.id, name, status, body)
+		}
+		if status, body := n.call(t, "PUT", "/connectors/"+name+"/pause", nil); status != 202 {
+			t.Errorf("pause on %s: %d %s", n.id, status, body)
+		}
+		for _, o := range c.nodes {
+			proc.Eventually(t, 30*time.Second, "every node shows it", func() (bool, string) {
+				status, body := o.call(t, "GET", "/connectors/"+name+"/status", nil)
+				return status == 200 && strings.Contains(body, "PAUSED"), fmt.Sprintf("%s: %d %s", o.id, status, body)
+			})
+		}
+		if status, body := n.call(t, "DELETE", "/connectors/"+name, nil); status != 204 {
+			t.Errorf("delete on %s: %d %s", n.id, status, body)
+		}
+	}
+	c.shop(t, 3, nil)
+	c.load.run(c.broker.Client(), 200)
+	c.spread(t, time.Minute, 0, 1, 2)
+	c.finish(t)
+}
