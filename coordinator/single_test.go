@@ -201,6 +201,30 @@ func TestRecreatedTopicStopsItsTasks(t *testing.T) {
 	eventually(t, "tasks", func() bool { return len(n.tasks()) == 3 })
 }
 
+func TestRecreatedTopicIsNoticedAfterAGap(t *testing.T) {
+	t.Parallel()
+	b := &broker{}
+	b.set(ownership.Topic{Name: "t", ID: "one", Partitions: 2})
+	n := single(t, b)
+	n.ready()
+	if _, err := n.c.Create(t.Context(), "c", nil, ownership.TargetRunning); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "tasks", func() bool { return len(n.tasks()) == 3 })
+	b.set()
+	eventually(t, "no tasks", func() bool { return len(n.tasks()) == 0 })
+	if err := n.c.Compact(t.Context()); err != nil { // what is gone is in the snapshot
+		t.Fatal(err)
+	}
+	n.restart()
+	n.ready()
+	b.set(ownership.Topic{Name: "t", ID: "two", Partitions: 2})
+	eventually(t, "FAILED", func() bool {
+		st, _ := n.c.Status("c")
+		return len(st.Tasks) == 3 && st.Tasks[0].State == ownership.Failed && strings.Contains(st.Tasks[0].Trace, "its id was one")
+	})
+}
+
 func TestRestartKeepsEverythingUnderNewEpochs(t *testing.T) {
 	t.Parallel()
 	b := &broker{}

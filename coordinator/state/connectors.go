@@ -36,6 +36,7 @@ func (a *applier) putConnector(p *raftv1.PutConnector) Result {
 			},
 			run:    a.index,
 			topics: map[string]ownership.Topic{},
+			gone:   map[string]string{},
 			tasks:  map[ownership.TaskID]*task{},
 			active: map[string]struct{}{},
 		}

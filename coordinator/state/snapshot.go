@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -95,6 +96,9 @@ func (c *connector) record() *snapshotv1.Connector {
 	}
 	for _, t := range sorted(c.topics) {
 		r.Topics = append(r.Topics, TopicToProto(t))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.gone)) {
+		r.GoneTopics = append(r.GoneTopics, &raftv1.Topic{Name: name, Id: c.gone[name]})
 	}
 	for _, t := range c.sortedTasks() {
 		r.Tasks = append(r.Tasks, &snapshotv1.Task{Task: TaskToProto(t.Task), Status: StatusToProto(t.status), Parked: t.parked})
@@ -195,10 +199,13 @@ func (s *State) loadConnector(r *snapshotv1.Connector) {
 			Version: r.GetVersion(), Generation: r.GetGeneration(),
 		},
 		run: r.GetRun(), state: StateFromProto(r.GetState()), node: r.GetNode(), trace: r.GetTrace(),
-		topics: map[string]ownership.Topic{}, tasks: map[ownership.TaskID]*task{}, active: map[string]struct{}{},
+		topics: map[string]ownership.Topic{}, gone: map[string]string{}, tasks: map[ownership.TaskID]*task{}, active: map[string]struct{}{},
 	}
 	for _, t := range r.GetTopics() {
 		c.topics[t.GetName()] = TopicFromProto(t)
+	}
+	for _, t := range r.GetGoneTopics() {
+		c.gone[t.GetName()] = t.GetId()
 	}
 	for _, t := range r.GetTasks() {
 		def := TaskFromProto(t.GetTask())

@@ -59,6 +59,7 @@ type connector struct {
 	node   string
 	trace  string
 	topics map[string]ownership.Topic
+	gone   map[string]string // ids of topics that the broker had once, by name
 	tasks  map[ownership.TaskID]*task
 	active map[string]struct{}
 }

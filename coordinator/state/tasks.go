@@ -138,23 +138,33 @@ func (a *applier) setTasks(st *raftv1.SetTasks) Result {
 	return Result{}
 }
 
-// setTopics notes the topics and gives the sentences about those that were deleted and created again.
+// setTopics notes the topics and gives the sentences about those that were deleted and created again, be it that the
+// broker was seen without them in between.
 func (a *applier) setTopics(c *connector, topics []*raftv1.Topic) map[string]string {
 	recreated := map[string]string{}
 	next := make(map[string]ownership.Topic, len(topics))
 	for _, p := range topics {
 		t := TopicFromProto(p)
-		if old, ok := c.topics[t.Name]; ok && old.ID != "" {
-			if t.ID == "" {
-				t.ID = old.ID
-			}
-			if t.ID != old.ID {
-				recreated[t.Name] = fmt.Sprintf("topic %s was deleted and created again (its id was %s and is %s), so its offsets begin anew "+
-					"and do not continue what the tables hold; restart the task to go on with the new topic", t.Name, old.ID, t.ID)
-				a.emit(Event{Kind: TopicRecreated, Connector: c.Name, Text: t.Name})
-			}
+		was := c.topics[t.Name].ID
+		if was == "" {
+			was = c.gone[t.Name]
+		}
+		switch {
+		case was == "":
+		case t.ID == "":
+			t.ID = was
+		case t.ID != was:
+			recreated[t.Name] = fmt.Sprintf("topic %s was deleted and created again (its id was %s and is %s), so its offsets begin anew "+
+				"and do not continue what the tables hold; restart the task to go on with the new topic", t.Name, was, t.ID)
+			a.emit(Event{Kind: TopicRecreated, Connector: c.Name, Text: t.Name})
 		}
 		next[t.Name] = t
+		delete(c.gone, t.Name)
+	}
+	for name, t := range c.topics { // the order does not matter: each entry goes to its own place
+		if _, ok := next[name]; !ok && t.ID != "" {
+			c.gone[name] = t.ID
+		}
 	}
 	c.topics = next
 	return recreated

@@ -349,13 +349,15 @@ type Connector struct {
 	Version    uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
 	Generation uint64                 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Raft index of the last start of the connector itself.
-	Run           uint64      `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`
-	State         v1.State    `protobuf:"varint,7,opt,name=state,proto3,enum=sluice.raft.v1.State" json:"state,omitempty"`
-	Node          string      `protobuf:"bytes,8,opt,name=node,proto3" json:"node,omitempty"`
-	Trace         string      `protobuf:"bytes,9,opt,name=trace,proto3" json:"trace,omitempty"`
-	Topics        []*v1.Topic `protobuf:"bytes,10,rep,name=topics,proto3" json:"topics,omitempty"`
-	Tasks         []*Task     `protobuf:"bytes,11,rep,name=tasks,proto3" json:"tasks,omitempty"`
-	ActiveTopics  []string    `protobuf:"bytes,12,rep,name=active_topics,json=activeTopics,proto3" json:"active_topics,omitempty"`
+	Run          uint64      `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`
+	State        v1.State    `protobuf:"varint,7,opt,name=state,proto3,enum=sluice.raft.v1.State" json:"state,omitempty"`
+	Node         string      `protobuf:"bytes,8,opt,name=node,proto3" json:"node,omitempty"`
+	Trace        string      `protobuf:"bytes,9,opt,name=trace,proto3" json:"trace,omitempty"`
+	Topics       []*v1.Topic `protobuf:"bytes,10,rep,name=topics,proto3" json:"topics,omitempty"`
+	Tasks        []*Task     `protobuf:"bytes,11,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	ActiveTopics []string    `protobuf:"bytes,12,rep,name=active_topics,json=activeTopics,proto3" json:"active_topics,omitempty"`
+	// Topics that the broker had once and has not now, by their ids of then: one that comes back is another one.
+	GoneTopics    []*v1.Topic `protobuf:"bytes,13,rep,name=gone_topics,json=goneTopics,proto3" json:"gone_topics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -470,6 +472,13 @@ func (x *Connector) GetTasks() []*Task {
 func (x *Connector) GetActiveTopics() []string {
 	if x != nil {
 		return x.ActiveTopics
+	}
+	return nil
+}
+
+func (x *Connector) GetGoneTopics() []*v1.Topic {
+	if x != nil {
+		return x.GoneTopics
 	}
 	return nil
 }
@@ -772,7 +781,7 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\bversions\x18\x05 \x01(\v2\x18.sluice.raft.v1.VersionsR\bversions\x12\x14\n" +
 	"\x05alive\x18\x06 \x01(\bR\x05alive\x12\x1a\n" +
 	"\bdraining\x18\a \x01(\bR\bdraining\x12\x18\n" +
-	"\aleaving\x18\b \x01(\bR\aleaving\"\xad\x03\n" +
+	"\aleaving\x18\b \x01(\bR\aleaving\"\xe5\x03\n" +
 	"\tConnector\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x06config\x18\x02 \x03(\v2\x18.sluice.raft.v1.KeyValueR\x06config\x123\n" +
@@ -788,7 +797,9 @@ const file_snapshot_v1_snapshot_proto_rawDesc = "" +
 	"\x06topics\x18\n" +
 	" \x03(\v2\x15.sluice.raft.v1.TopicR\x06topics\x12.\n" +
 	"\x05tasks\x18\v \x03(\v2\x18.sluice.snapshot.v1.TaskR\x05tasks\x12#\n" +
-	"\ractive_topics\x18\f \x03(\tR\factiveTopics\"|\n" +
+	"\ractive_topics\x18\f \x03(\tR\factiveTopics\x126\n" +
+	"\vgone_topics\x18\r \x03(\v2\x15.sluice.raft.v1.TopicR\n" +
+	"goneTopics\"|\n" +
 	"\x04Task\x12(\n" +
 	"\x04task\x18\x01 \x01(\v2\x14.sluice.raft.v1.TaskR\x04task\x122\n" +
 	"\x06status\x18\x02 \x01(\v2\x1a.sluice.raft.v1.TaskStatusR\x06status\x12\x16\n" +
@@ -853,14 +864,15 @@ var file_snapshot_v1_snapshot_proto_depIdxs = []int32{
 	11, // 9: sluice.snapshot.v1.Connector.state:type_name -> sluice.raft.v1.State
 	12, // 10: sluice.snapshot.v1.Connector.topics:type_name -> sluice.raft.v1.Topic
 	4,  // 11: sluice.snapshot.v1.Connector.tasks:type_name -> sluice.snapshot.v1.Task
-	13, // 12: sluice.snapshot.v1.Task.task:type_name -> sluice.raft.v1.Task
-	14, // 13: sluice.snapshot.v1.Task.status:type_name -> sluice.raft.v1.TaskStatus
-	13, // 14: sluice.snapshot.v1.Assignment.task:type_name -> sluice.raft.v1.Task
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	12, // 12: sluice.snapshot.v1.Connector.gone_topics:type_name -> sluice.raft.v1.Topic
+	13, // 13: sluice.snapshot.v1.Task.task:type_name -> sluice.raft.v1.Task
+	14, // 14: sluice.snapshot.v1.Task.status:type_name -> sluice.raft.v1.TaskStatus
+	13, // 15: sluice.snapshot.v1.Assignment.task:type_name -> sluice.raft.v1.Task
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_snapshot_v1_snapshot_proto_init() }
