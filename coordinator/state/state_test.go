@@ -73,6 +73,9 @@ func randomCommand(t *rapid.T, s *State, n int) *raftv1.Command {
 		parts := rapid.IntRange(0, 5).Draw(t, "partitions")
 		group := rapid.IntRange(1, 3).Draw(t, "group")
 		st.Topics = []*raftv1.Topic{{Name: "t", Id: rapid.SampledFrom([]string{"x", "x", "x", "y", ""}).Draw(t, "topic id"), Partitions: int32(parts)}}
+		if parts == 0 {
+			st.Topics = nil
+		}
 		for p := 0; p < parts; p += group {
 			task := &raftv1.Task{Id: &raftv1.TaskID{Kind: raftv1.TaskKind_TASK_KIND_PARTITION, Topic: "t", Group: int32(p)}}
 			for q := p; q < min(p+group, parts); q++ {
