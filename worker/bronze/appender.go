@@ -1,6 +1,7 @@
 package bronze
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ const (
 )
 
 // cutShare is the part of the interval that a chunk fills; encoding, upload, commit and a lost race have the rest.
-const cutShare = 0.6
+const cutShare = 0.5
 
 // hotWait is how long a commit may be held up so that the changes of the one before it reach silver in memory: reading and
 // decoding them again would cost both more. A follower that does not keep up is given up after a few of these (Hot.Wanted).
@@ -110,6 +111,8 @@ type Appender struct {
 
 	wake  chan struct{} // the cutter looks again
 	flush atomic.Bool   // cut now
+
+	encoded bytes.Buffer // the cutter's
 
 	stats counters
 }

@@ -1,7 +1,6 @@
 package bronze
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -105,7 +104,8 @@ func (a *Appender) encode(c *chunk) ([]byte, columnar.FileStats, error) {
 	if err != nil {
 		return nil, columnar.FileStats{}, err
 	}
-	buf := bytes.NewBuffer(make([]byte, 0, 64<<10))
+	buf := &a.encoded // of the last chunk, which is uploaded: it has the right size already
+	buf.Reset()
 	w, err := columnar.NewWriter(buf, bronzeSchema, columnar.WriterOptions{StatsNames: statsColumns})
 	if err != nil {
 		return nil, columnar.FileStats{}, err

@@ -46,7 +46,7 @@ func (w *work) prepare(i int) {
 			if e.c.OldKey.Shape != nil && e.op != connectors.Delete {
 				if from, why := w.keyHash(e.c, e.c.OldKey); why == "" && from != h {
 					fe.From = from
-					if imageGaps(fe.Image) || w.m.moved[from] {
+					if imageGaps(fe.Image) || len(w.m.moved[from]) > 0 {
 						deps = append(deps, w.complexOf(from))
 					}
 				}
@@ -67,7 +67,7 @@ func (w *work) prepare(i int) {
 	}
 	c := &w.complex[i]
 	c.entry, c.has, c.locate = entry, has, locate
-	c.events = events
+	c.events = append(events, c.extra...)
 	c.deps = append(c.deps, deps...)
 	if more {
 		w.m.idx.Each(h, func(e index.Entry) bool {
@@ -88,37 +88,40 @@ func (w *work) complexOf(h fold.Hash) int32 {
 // lateForMoved hands images that are older than a key change on to the key that the row has now.
 func (w *work) lateForMoved(i int, events []fold.Event) {
 	h := w.complex[i].h
-	if !w.m.moved[h] {
+	if len(w.m.moved[h]) == 0 {
 		return
 	}
-	for k := range w.state.Moves {
-		mv := &w.state.Moves[k]
-		if mv.From != h {
+	for j := range events {
+		e := &events[j]
+		if e.Image == nil || e.Op == connectors.Delete {
 			continue
 		}
-		for j := range events {
-			e := &events[j]
-			if e.Image == nil || e.Op == connectors.Delete || fold.Compare(e.Stamp, mv.Stamp) >= 0 {
-				continue
-			}
+		if mv := w.nextMove(h, e.Stamp); mv != nil {
 			img := e.Image.Clone()
 			img.Stamp = e.Stamp
-			w.fill(mv.To, fold.Fill{Origin: mv.Origin, Image: img}, 0)
+			w.fill(mv, img)
 		}
 	}
 }
 
-// fill gives a late image to a key, and to those that its row moved on to.
-func (w *work) fill(to fold.Hash, f fold.Fill, depth int) {
-	t := w.complexOf(to)
-	w.complex[t].fills = append(w.complex[t].fills, f)
-	if depth > 16 {
-		return
-	}
-	for k := range w.state.Moves {
-		if mv := &w.state.Moves[k]; mv.From == to && fold.Compare(f.Image.Stamp, mv.Stamp) < 0 {
-			w.fill(mv.To, fold.Fill{Origin: mv.Origin, Image: f.Image}, depth+1)
+// nextMove finds the first time that the row of a key went on to another key, after some event.
+func (w *work) nextMove(h fold.Hash, after fold.Stamp) *state.Move {
+	var best *state.Move
+	for _, k := range w.m.moved[h] {
+		mv := &w.state.Moves[k]
+		if fold.Compare(after, mv.Stamp) < 0 && (best == nil || fold.Compare(mv.Stamp, best.Stamp) < 0) {
+			best = mv
 		}
+	}
+	return best
+}
+
+// fill gives a late image to the key that its row moved on to, and to those after it.
+func (w *work) fill(mv *state.Move, img *fold.Image) {
+	for mv != nil {
+		t := w.complexOf(mv.To)
+		w.complex[t].fills = append(w.complex[t].fills, fold.Fill{Origin: mv.Origin, Image: img})
+		mv = w.nextMove(mv.To, mv.Stamp)
 	}
 }
 
@@ -241,83 +244,129 @@ func changeMicros(c *connectors.Change) int64 {
 	return us
 }
 
-// foldGroup folds a group after those that it depends on.
+// foldGroup folds a group.
 func (w *work) foldGroup(i int) {
 	c := &w.complex[i]
-	if c.done != 0 {
-		return
-	}
-	c.done = 1
-	for _, d := range c.deps {
-		w.foldGroup(int(d))
+	c.inBase = c.base
+	if o := w.open(c.h); o != nil {
+		// The key was created while it was there: its fold begins where it did then.
+		c.inBase = w.openBase(o)
+		for k := range o.Events {
+			c.events = append(c.events, w.openEvent(&o.Events[k]))
+		}
 	}
 	for _, d := range c.deps {
 		// The row of the old key, as it left, tells what this one carried over.
-		for _, mv := range w.complex[d].out.Moves {
-			if mv.To == c.h && mv.Image != nil {
+		if c.base == nil || c.base.Image == nil {
+			continue
+		}
+		out := w.foldPrefix(int(d), c.base.Stamp)
+		for k := range out.Moves {
+			if mv := &out.Moves[k]; mv.To == c.h && mv.Image != nil {
 				c.fills = append(c.fills, fold.Fill{Origin: mv.Origin, Image: mv.Image})
 			}
 		}
 	}
-	in := fold.Input{Base: c.base, Events: c.events, Fills: c.fills, Moved: w.movedRow,
+	c.out = fold.Fold(w.foldInput(c, c.events))
+	if c.inBase != c.base {
+		c.out.Changed = !c.out.Same(c.base)
+	}
+}
+
+func (w *work) foldInput(c *complexGroup, events []fold.Event) fold.Input {
+	return fold.Input{Base: c.inBase, Events: events, Fills: c.fills, Moved: func(e *fold.Event) *fold.Image { return w.movedRow(c.h, e) },
 		Rules: fold.Rules{Soft: w.m.soft(), IgnoreNulls: w.m.opt.Config.SilverIgnoreNullUpdates}}
-	if w.m.opens[c.h] {
-		for k := range w.state.Opens {
-			if o := &w.state.Opens[k]; o.Hash == c.h {
-				in.Open = &fold.Open{Tx: o.Tx}
-				for _, r := range o.Under {
-					in.Open.Under = append(in.Open.Under, w.fromRow(r))
-				}
-			}
+}
+
+// foldPrefix folds the events of a group that are older than a sequence. Rows that went from key to key inside one
+// transaction, even in a circle, lean on each other event by event: what is asked for is always older than who asks.
+func (w *work) foldPrefix(i int, before fold.Stamp) *fold.Output {
+	at := prefixKey{i, before}
+	if out := w.prefixes[at]; out != nil {
+		return out
+	}
+	c := &w.complex[i]
+	events := c.events
+	base := c.base
+	if o := w.open(c.h); o != nil {
+		base = w.openBase(o)
+		events = slices.Clone(events)
+		for k := range o.Events {
+			events = append(events, w.openEvent(&o.Events[k]))
 		}
 	}
-	c.out = fold.Fold(in)
-	c.done = 2
+	if base != nil && fold.Compare(base.Stamp, before) >= 0 {
+		base = nil
+	}
+	in := w.foldInput(c, fold.Prefix(events, before))
+	in.Base = base
+	out := fold.Fold(in)
+	if w.prefixes == nil {
+		w.prefixes = map[prefixKey]*fold.Output{}
+	}
+	w.prefixes[at] = &out
+	return &out
+}
+
+// prefixKey names a fold of the events of a group up to a sequence.
+type prefixKey struct {
+	group  int
+	before fold.Stamp
+}
+
+func (w *work) open(h fold.Hash) *state.Open {
+	if !w.m.opens[h] {
+		return nil
+	}
+	for k := range w.state.Opens {
+		if w.state.Opens[k].Hash == h {
+			return &w.state.Opens[k]
+		}
+	}
+	return nil
+}
+
+func (w *work) openBase(o *state.Open) *fold.Base {
+	switch {
+	case o.Base != nil:
+		return &fold.Base{Stamp: o.Stamp, Image: w.fromRow(o.Base)}
+	case o.Dead:
+		return &fold.Base{Stamp: o.Stamp}
+	}
+	return nil
+}
+
+func (w *work) openEvent(e *state.Event) fold.Event {
+	return fold.Event{Stamp: e.Stamp, Sub: e.Sub, Op: e.Op, Tx: e.Tx, From: e.From, To: e.To, Image: w.fromRow(e.Image), Before: w.fromRow(e.Before)}
 }
 
 // movedRow gives the row that e's row was under its old key.
-func (w *work) movedRow(e *fold.Event) *fold.Image {
+func (w *work) movedRow(to fold.Hash, e *fold.Event) *fold.Image {
+	origin := e.Origin()
 	if gi := w.findGroup(e.From); gi >= 0 && w.groups[gi].cx >= 0 {
-		c := &w.complex[w.groups[gi].cx]
-		best := (*fold.Image)(nil)
-		for _, mv := range c.out.Moves {
-			if mv.Image != nil && fold.Compare(mv.Stamp, e.Stamp) <= 0 {
-				best = mv.Image
+		out := w.foldPrefix(int(w.groups[gi].cx), e.Stamp)
+		for k := range out.Moves {
+			if mv := &out.Moves[k]; mv.To == to && mv.Origin == origin && mv.Image != nil {
+				return mv.Image
 			}
 		}
-		if best != nil {
-			return best
+		if img := w.parked(to, origin, e); img != nil {
+			return img
 		}
-		if w.state != nil {
-			if img := w.parked(e); img != nil {
-				return img
-			}
-		}
-		// Its delete has not come: what the table shows of the old key, as far as it is older.
-		if c.out.Image != nil && fold.Compare(c.out.Image.Stamp, e.Stamp) < 0 {
-			return c.out.Image
-		}
-		if c.base != nil && c.base.Image != nil && fold.Compare(c.base.Stamp, e.Stamp) < 0 {
-			return c.base.Image
-		}
-		return nil
+		// Its delete has not come: what there is of the old key, as far as it is older.
+		return out.Image
 	}
-	return w.parked(e)
+	return w.parked(to, origin, e)
 }
 
 // parked finds the row of the old key among the moves whose second half was to come.
-func (w *work) parked(e *fold.Event) *fold.Image {
-	var best *state.Move
-	for k := range w.state.Moves {
-		mv := &w.state.Moves[k]
-		if mv.From == e.From && mv.Row != nil && fold.Compare(mv.Stamp, e.Stamp) <= 0 && (best == nil || fold.Compare(best.Stamp, mv.Stamp) < 0) {
-			best = mv
+func (w *work) parked(to fold.Hash, origin string, e *fold.Event) *fold.Image {
+	for _, k := range w.m.moved[e.From] {
+		if mv := &w.state.Moves[k]; mv.Row != nil && mv.To == to && mv.Origin == origin {
+			return w.fromRow(mv.Row)
 		}
 	}
-	if best == nil {
-		return nil
-	}
-	return w.fromRow(best.Row)
+	return nil
 }
 
 func (w *work) findGroup(h fold.Hash) int32 {
@@ -365,20 +414,35 @@ func (w *work) settle(i int) {
 	}
 }
 
+// maxOpenEvents bounds what is remembered of a key that was created while it was there.
+const maxOpenEvents = 64
+
 func (w *work) settleOpen(c *complexGroup, atMs int64) {
 	had := w.m.opens[c.h]
-	if !had && c.out.Open == nil {
+	if !had && !c.out.Shift {
 		return
 	}
 	w.stateNew = true
 	w.state.Opens = slices.DeleteFunc(w.state.Opens, func(o state.Open) bool { return o.Hash == c.h })
-	if o := c.out.Open; o != nil {
-		x := state.Open{Hash: c.h, Tx: o.Tx, AtMs: atMs}
-		for _, u := range o.Under {
-			x.Under = append(x.Under, w.toRow(u, false))
-		}
-		w.state.Opens = append(w.state.Opens, x)
+	if !c.out.Shift || len(c.events) > maxOpenEvents {
+		return
 	}
+	x := state.Open{Hash: c.h, AtMs: atMs}
+	if b := c.inBase; b != nil {
+		x.Stamp, x.Dead, x.Base = b.Stamp, b.Image == nil, w.toRow(b.Image, false)
+	}
+	seen := map[string]bool{}
+	for i := range c.events {
+		e := &c.events[i]
+		if id := string(e.Stamp.Seq()) + string(rune(e.Sub)); seen[id] {
+			continue
+		} else {
+			seen[id] = true
+		}
+		x.Events = append(x.Events, state.Event{Stamp: e.Stamp, Sub: e.Sub, Op: e.Op, Tx: e.Tx, From: e.From, To: e.To,
+			Image: w.toRow(e.Image, false), Before: w.toRow(e.Before, false)})
+	}
+	w.state.Opens = append(w.state.Opens, x)
 }
 
 // settleMoves remembers first halves of key changes whose second half is to come, or carried values over; and forgets the
@@ -453,7 +517,7 @@ func (w *work) toRow(img *fold.Image, may bool) *state.Row {
 	if img == nil {
 		return nil
 	}
-	r := &state.Row{Stamp: img.Stamp, Meta: img.Meta}
+	r := &state.Row{Stamp: img.Stamp, Meta: img.Meta, Origin: img.Origin, Deleted: img.Deleted}
 	for i := range img.Vals {
 		col := &w.m.cols.Source[i]
 		if may {
@@ -480,7 +544,7 @@ func (w *work) fromRow(r *state.Row) *fold.Image {
 	if r == nil {
 		return nil
 	}
-	img := &fold.Image{Vals: make([]connectors.Value, len(w.m.cols.Source)), Stamp: r.Stamp, Meta: r.Meta}
+	img := &fold.Image{Vals: make([]connectors.Value, len(w.m.cols.Source)), Stamp: r.Stamp, Meta: r.Meta, Origin: r.Origin, Deleted: r.Deleted}
 	for i, n := range r.Names {
 		k := w.m.cols.BySource(n)
 		if k < 0 {

@@ -37,11 +37,12 @@ type complexGroup struct {
 	has    bool
 	more   []index.Entry // further entries of the key: duplicates in the table
 	events []fold.Event
-	base   *fold.Base
-	deps   []int32 // groups that must be folded before
+	extra  []fold.Event // deletes that truncates stand for
+	base   *fold.Base   // what the table says
+	inBase *fold.Base   // where the fold begins: base, or what was before it
+	deps   []int32      // groups of old keys whose rows may tell what this one carried over
 	fills  []fold.Fill
 	out    fold.Output
-	done   uint8
 	locate bool
 }
 
@@ -77,7 +78,7 @@ func (w *work) simple(g *group) bool {
 	m := w.m
 	entry, has, more := w.entry(g.h)
 	live := has && entry.File != index.Dead
-	if more || live && entry.Carried() || g.flags&hasBare != 0 && g.n > 1 || m.opens[g.h] || m.moved[g.h] {
+	if more || live && entry.Carried() || g.flags&hasBare != 0 && g.n > 1 || m.opens[g.h] || len(m.moved[g.h]) > 0 {
 		return false
 	}
 	best := g.head

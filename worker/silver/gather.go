@@ -59,6 +59,7 @@ type work struct {
 	src       *fold.SourceLineage
 
 	complex  []complexGroup
+	prefixes map[prefixKey]*fold.Output
 	winners  []winner
 	dels     []deletion
 	gone     map[uint32]*bitmap

@@ -41,7 +41,8 @@ type Merger struct {
 	state  *state.State
 	stateM int64 // number of the valid state object, -1: none
 	// opens and moved are the keys of state.Opens and state.Moves.
-	opens, moved map[fold.Hash]bool
+	opens map[fold.Hash]bool
+	moved map[fold.Hash][]int32 // indexes in state.Moves
 
 	// durable is the progress in the table, merged what was merged: ahead of it by batches that changed nothing.
 	durable, merged map[string]int64
@@ -132,7 +133,7 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	m.keys, m.decided = keys, true
+	m.keys, m.decided = keys, keys != nil
 	m.cols = evolve.New(snap.Schema(), m.policy())
 	m.cols.Sealed()
 	stateM := int64(-1)
@@ -173,12 +174,13 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 
 // remembered notes which keys the state has something to say of.
 func (m *Merger) remembered() {
-	m.opens, m.moved = map[fold.Hash]bool{}, map[fold.Hash]bool{}
+	m.opens, m.moved = map[fold.Hash]bool{}, map[fold.Hash][]int32{}
 	for _, o := range m.state.Opens {
 		m.opens[o.Hash] = true
 	}
-	for _, x := range m.state.Moves {
-		m.moved[x.From] = true
+	for i := range m.state.Moves {
+		h := m.state.Moves[i].From
+		m.moved[h] = append(m.moved[h], int32(i))
 	}
 }
 

@@ -95,8 +95,14 @@ func openSilver(t testing.TB, b store.Bucket, conf *config.Sink, path string) *s
 	return m
 }
 
+// fatal is what helpers need of a test.
+type fatal interface {
+	Helper()
+	Fatal(...any)
+}
+
 // canonicalRows scans a table.
-func canonicalRows(t testing.TB, b store.Bucket, path string) []string {
+func canonicalRows(t fatal, b store.Bucket, path string) []string {
 	t.Helper()
 	ctx := context.Background()
 	tab, err := delta.Open(ctx, b, path)

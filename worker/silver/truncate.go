@@ -3,6 +3,7 @@ package silver
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"sluice.io/sluice/connectors"
@@ -99,7 +100,36 @@ func (w *work) findCut(ctx context.Context) error {
 		return true
 	})
 	w.res.Deleted += len(w.cutEntries)
+	if w.m.keyed() {
+		w.truncateMemory()
+	}
 	return nil
+}
+
+// truncateMemory lets the truncates count as deletes of the keys whose rows stand on something older: values carried over, or a
+// row that a create met.
+func (w *work) truncateMemory() {
+	var hashes []fold.Hash
+	for i := range w.state.Opens {
+		hashes = append(hashes, w.state.Opens[i].Hash)
+	}
+	w.m.idx.All(func(e *index.Entry) bool {
+		if e.Carried() && !w.cut(*e) {
+			hashes = append(hashes, e.Hash)
+		}
+		return true
+	})
+	slices.SortFunc(hashes, fold.ByHash)
+	for _, h := range slices.Compact(hashes) {
+		for i := range w.truncs {
+			t := &w.truncs[i]
+			if t.st.Pos == "" {
+				continue
+			}
+			c := w.complexOf(h)
+			w.complex[c].extra = append(w.complex[c].extra, fold.Event{Stamp: t.st, Op: connectors.Delete})
+		}
+	}
 }
 
 func (w *work) cutByIndex() bool {

@@ -140,11 +140,11 @@ func (s Stamp) Lift(prev Stamp) Stamp {
 	return s
 }
 
-// Prefix maps epoch and position to eight bytes in a monotone way: Prefix(a) < Prefix(b) implies that a is older.
+// Mark maps epoch and position to eight bytes in a monotone way: Mark(a) < Mark(b) implies that a is older.
 // The upper 4 bits are the epoch (15 stands for all higher ones), then the position with its runs of zero bytes
 // shortened: before each three bytes 4 bits that say how few zero bytes precede them. Fixed-width fields are mostly
 // leading zeros, so that two fields usually fit.
-func Prefix(epoch uint32, pos string) uint64 {
+func Mark(epoch uint32, pos string) uint64 {
 	if epoch >= 15 {
 		return 15 << 60
 	}

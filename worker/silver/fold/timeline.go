@@ -30,17 +30,9 @@ type Base struct {
 	Image *Image
 }
 
-// Open remembers that inside one transaction a key was created while it was there: a key shift of which the delete of the
-// row before is still to come (formats.md §1.6).
-type Open struct {
-	Tx string
-	// Under are the rows that lie below the one that shows, oldest first.
-	Under []*Image
-}
-
-// origin names the key change that the event is a half of. The halves differ in the last fields of their positions, the
+// Origin names the key change that the event is a half of. The halves differ in the last fields of their positions, the
 // order inside the transaction and the sub order.
-func (e *Event) origin() string {
+func (e *Event) Origin() string {
 	if e.Tx != "" {
 		return e.Tx
 	}
@@ -63,7 +55,6 @@ type Fill struct {
 type Input struct {
 	Base   *Base // nil: the key is unknown
 	Events []Event
-	Open   *Open
 	Fills  []Fill
 	// Moved gives the row of the key that e's row had, as it was just before e; nil where it is not known.
 	Moved func(e *Event) *Image
@@ -87,8 +78,10 @@ type Output struct {
 	// is only valid when Dead is set.
 	Stamp Stamp
 	Dead  bool
-	// Open is to be remembered; nil: nothing.
-	Open *Open
+	// Shift tells that a create met the key while it was there. Inside one transaction that is how a key shift looks
+	// (formats.md §1.6), or an older delete or truncate is still to come: base and events must be remembered and folded again
+	// with what comes.
+	Shift bool
 	// Moves are the deletes that were first halves of key changes, in order.
 	Moves []Move
 	// Unfilled counts the columns whose value is not known from anywhere: NULL was written.
@@ -122,9 +115,6 @@ func Fold(in Input) Output {
 	ev := slices.Clone(in.Events)
 	liftAll(ev, in.Base)
 	Sort(ev)
-	if in.Open != nil {
-		f.tx, f.under = in.Open.Tx, slices.Clone(in.Open.Under)
-	}
 	baseDone := in.Base == nil
 	for i := range ev {
 		e := &ev[i]
@@ -189,7 +179,6 @@ type folder struct {
 	floor Stamp
 	tx    string // of the shift
 	under []*Image
-	imgTx string // transaction of the event that made img
 
 	late  bool // the events now are older than the base
 	dirty bool
@@ -294,7 +283,7 @@ func (f *folder) base() {
 			}
 		}
 	}
-	f.img, f.live, f.imgTx = img, !img.Deleted, ""
+	f.img, f.live = img, !img.Deleted
 	if img.Deleted {
 		f.floor = b.Stamp
 	}
@@ -326,12 +315,13 @@ func (f *folder) upsert(e *Event) {
 		f.dirty = true
 	}
 	old := f.img
-	if f.live && e.Op == connectors.Insert && e.Tx != "" && e.Tx != f.imgTx && !f.late {
+	if f.live && e.Op == connectors.Insert && !f.late {
 		// A create while the key is there: its old row lies below until its delete comes.
-		if f.tx != e.Tx {
+		if f.tx != e.Tx || e.Tx == "" {
 			f.tx, f.under = e.Tx, nil
 		}
 		f.under = append(f.under, f.img)
+		f.out.Shift = true
 		old = nil
 	}
 	if !f.live && old != nil && old.Deleted {
@@ -364,7 +354,7 @@ func (f *folder) upsert(e *Event) {
 		if !e.From.IsZero() && e.Op != connectors.Update && !asked && f.in.Moved != nil {
 			moved, asked = f.in.Moved(e), true
 			if moved != nil {
-				img.Origin = e.origin()
+				img.Origin = e.Origin()
 			}
 		}
 		null := v.State == connectors.Null
@@ -382,12 +372,12 @@ func (f *folder) upsert(e *Event) {
 	}
 	if img.Origin == "" && len(img.From) > 0 {
 		if !e.From.IsZero() {
-			img.Origin = e.origin()
+			img.Origin = e.Origin()
 		} else if old != nil {
 			img.Origin = old.Origin
 		}
 	}
-	f.img, f.live, f.imgTx = img, true, e.Tx
+	f.img, f.live = img, true
 	f.stamp, f.seen = e.Stamp, true
 }
 
@@ -405,12 +395,12 @@ func (f *folder) remove(e *Event) {
 	} else {
 		f.dirty = true
 	}
-	if f.live && len(f.under) > 0 && f.tx == e.Tx && !f.late {
+	if f.live && len(f.under) > 0 && f.tx == e.Tx && e.Tx != "" && !f.late {
 		f.voids(e)
 		return
 	}
 	if !e.To.IsZero() && !f.late {
-		m := Move{Stamp: e.Stamp, To: e.To, Origin: e.origin()}
+		m := Move{Stamp: e.Stamp, To: e.To, Origin: e.Origin()}
 		if f.live && f.img != nil {
 			m.Image = f.img
 		} else if e.Before != nil {
@@ -423,7 +413,7 @@ func (f *folder) remove(e *Event) {
 	} else {
 		f.img = nil
 	}
-	f.live, f.imgTx = false, ""
+	f.live = false
 	f.floor = e.Stamp
 	f.stamp, f.seen = e.Stamp, true
 	f.under, f.tx = nil, ""
@@ -501,9 +491,6 @@ func (f *folder) done() Output {
 			}
 		}
 	}
-	if len(f.under) > 0 && f.live {
-		o.Open = &Open{Tx: f.tx, Under: f.under}
-	}
 	return *o
 }
 
@@ -550,4 +537,51 @@ func ByHash(a, b Hash) int {
 		return cmp(a.Lo, b.Lo)
 	}
 	return cmp(a.Hi, b.Hi)
+}
+
+// Prefix gives the events that are older than a sequence.
+func Prefix(ev []Event, before Stamp) []Event {
+	var out []Event
+	for i := range ev {
+		if Compare(ev[i].Stamp, before) < 0 {
+			out = append(out, ev[i])
+		}
+	}
+	return out
+}
+
+// Same tells whether the outcome of a fold is what the table shows already.
+func (o *Output) Same(base *Base) bool {
+	switch {
+	case base == nil:
+		return !o.Dead && o.Image == nil
+	case base.Image == nil:
+		return o.Dead && Compare(o.Stamp, base.Stamp) == 0
+	case o.Image == nil:
+		return false
+	}
+	a, b := o.Image, base.Image
+	if a.Stamp.Seq() != b.Stamp.Seq() || a.Meta != b.Meta || a.Deleted != b.Deleted || a.Origin != b.Origin || len(a.From) != len(b.From) || len(a.Rescue) != len(b.Rescue) {
+		return false
+	}
+	for c, s := range a.From {
+		if t, ok := b.From[c]; !ok || s.Seq() != t.Seq() {
+			return false
+		}
+	}
+	for c, r := range a.Rescue {
+		if b.Rescue[c] != r {
+			return false
+		}
+	}
+	for i := 0; i < max(len(a.Vals), len(b.Vals)); i++ {
+		x, y := a.at(i), b.at(i)
+		if x.State != connectors.Present && y.State != connectors.Present {
+			continue
+		}
+		if !x.Equal(y) {
+			return false
+		}
+	}
+	return true
 }

@@ -12,7 +12,7 @@ func Mark(s fold.Stamp) (prefix uint64, hash uint32) {
 		return uint64(s.Part&fold.PartitionMask)<<44 | uint64(s.Off)&(1<<44-1), s.Epoch ^ s.Part>>fold.PartitionBits<<16
 	}
 	x := xxh3.HashString(s.Pos)
-	return fold.Prefix(s.Epoch, s.Pos), uint32(x) ^ uint32(x>>32) ^ s.Epoch
+	return fold.Mark(s.Epoch, s.Pos), uint32(x) ^ uint32(x>>32) ^ s.Epoch
 }
 
 // Verdict is what an Entry's mark says of a change beside it.

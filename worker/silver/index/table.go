@@ -19,7 +19,7 @@ type Entry struct {
 	Hash fold.Hash
 	// SeqHash is a hash of epoch and position.
 	SeqHash uint32
-	// Prefix orders sequences as fold.Prefix does; of an image without position it holds partition and offset.
+	// Prefix orders sequences as fold.Mark does; of an image without position it holds partition and offset.
 	Prefix uint64
 	// File is the ordinal of the file, or Dead.
 	File uint32

@@ -39,11 +39,7 @@ func (e *enc) hash(h fold.Hash) {
 	e.b = binary.BigEndian.AppendUint32(e.b, h.Hi)
 }
 func (e *enc) stamp(s fold.Stamp) {
-	x := uint64(0)
-	if s.Exact {
-		x = 1
-	}
-	e.u(x)
+	e.flag(s.Exact)
 	e.str(string(s.Seq()))
 }
 
@@ -156,11 +152,13 @@ func (s *State) Encode() []byte {
 	section(5, func(e *enc) {
 		for _, o := range s.Opens {
 			e.hash(o.Hash)
-			e.str(o.Tx)
 			e.i(o.AtMs)
-			e.u(uint64(len(o.Under)))
-			for _, r := range o.Under {
-				e.row(r)
+			e.row(o.Base)
+			e.flag(o.Dead)
+			e.stamp(o.Stamp)
+			e.u(uint64(len(o.Events)))
+			for i := range o.Events {
+				e.event(&o.Events[i])
 			}
 		}
 	})
@@ -226,9 +224,9 @@ func (s *State) item(in *dec, id uint64) {
 	case 4:
 		s.Deletes = append(s.Deletes, Delete{in.str(), int32(in.i()), in.i(), in.hash()})
 	case 5:
-		o := Open{Hash: in.hash(), Tx: in.str(), AtMs: in.i()}
+		o := Open{Hash: in.hash(), AtMs: in.i(), Base: in.row(), Dead: in.u() == 1, Stamp: in.stamp()}
 		for n := in.n(); n > 0 && in.err == nil; n-- {
-			o.Under = append(o.Under, in.row())
+			o.Events = append(o.Events, in.event())
 		}
 		s.Opens = append(s.Opens, o)
 	case 6:
@@ -359,6 +357,30 @@ func DecodeTombs(data []byte) ([]Tomb, error) {
 	return out, d.err
 }
 
+func (e *enc) flag(b bool) {
+	if b {
+		e.u(1)
+	} else {
+		e.u(0)
+	}
+}
+
+func (e *enc) event(v *Event) {
+	e.stamp(v.Stamp)
+	e.i(int64(v.Sub))
+	e.u(uint64(v.Op))
+	e.str(v.Tx)
+	e.hash(v.From)
+	e.hash(v.To)
+	e.row(v.Image)
+	e.row(v.Before)
+}
+
+func (d *dec) event() Event {
+	return Event{Stamp: d.stamp(), Sub: int32(d.i()), Op: connectors.Op(d.u()), Tx: d.str(), From: d.hash(), To: d.hash(),
+		Image: d.row(), Before: d.row()}
+}
+
 func (e *enc) row(r *Row) {
 	if r == nil {
 		e.u(0)
@@ -369,6 +391,8 @@ func (e *enc) row(r *Row) {
 	e.u(uint64(r.Meta.Op))
 	e.i(r.Meta.TsUs)
 	e.str(r.Meta.EventID)
+	e.str(r.Origin)
+	e.flag(r.Deleted)
 	e.u(uint64(len(r.Names)))
 	for i, n := range r.Names {
 		e.str(n)
@@ -393,6 +417,7 @@ func (d *dec) row() *Row {
 	}
 	r := &Row{Stamp: d.stamp()}
 	r.Meta = fold.Meta{Op: byte(d.u()), TsUs: d.i(), EventID: d.str()}
+	r.Origin, r.Deleted = d.str(), d.u() == 1
 	for n := d.n(); n > 0 && d.err == nil; n-- {
 		r.Names = append(r.Names, d.str())
 		r.Values = append(r.Values, d.value(0))

@@ -65,12 +65,27 @@ type Delete struct {
 	Hash      fold.Hash
 }
 
-// Open is fold.Open of a key.
+// Open is a key that was created while it was there: what the table said of it before, and all that came since. It is
+// folded again with what comes.
 type Open struct {
-	Hash  fold.Hash
-	Tx    string
-	AtMs  int64
-	Under []*Row
+	Hash fold.Hash
+	AtMs int64
+	// Base is the row before, or with Dead the tombstone; without either the key was unknown.
+	Base   *Row
+	Dead   bool
+	Stamp  fold.Stamp
+	Events []Event
+}
+
+// Event is fold.Event.
+type Event struct {
+	Stamp    fold.Stamp
+	Sub      int32
+	Op       connectors.Op
+	Tx       string
+	From, To fold.Hash
+	Image    *Row
+	Before   *Row
 }
 
 // Move is the first half of a key change whose second half is to come, or may still get a late value.
@@ -92,6 +107,9 @@ type Row struct {
 	Stamp fold.Stamp
 	From  []*fold.Stamp
 	Meta  fold.Meta
+	// Origin and Deleted are those of fold.Image.
+	Origin  string
+	Deleted bool
 }
 
 // Tomb says that a key was deleted, or, in a table without key, that a row was removed.

@@ -1,0 +1,271 @@
+package silver_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/config"
+	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/connectors/store/mem"
+	"sluice.io/sluice/worker/silver"
+)
+
+// The laws, each checked against the simulated database over the kinds of sources below:
+//
+//	end state     the table ends with the database's rows
+//	D7            any cut into batches, any interleaving of partitions, restarts of the merger at any time: the same rows
+//	replay        merging everything once more changes nothing, _event_id included
+//	lateness      an event that comes late inside its partition changes nothing in the end
+//	maintenance   compactions, by the merger or by another writer, in between change nothing
+
+// dataOnly leaves the source's columns of a canonical row.
+func dataOnly(t interface{ Fatalf(string, ...any) }, line string) string {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(line), &m); err != nil {
+		t.Fatalf("%v", err)
+	}
+	var parts []string
+	for k, v := range m {
+		if !strings.HasPrefix(k, "_") {
+			parts = append(parts, fmt.Sprintf("%q:%s", k, v))
+		}
+	}
+	sort.Strings(parts)
+	return "{" + strings.Join(parts, ",") + "}"
+}
+
+type simRun struct {
+	t    *rapid.T
+	rng  *rand.Rand
+	b    store.Bucket
+	conf *config.Sink
+	// foreign lets another Merger rearrange the table now and then.
+	restarts, foreign bool
+}
+
+func (r *simRun) open() *silver.Merger {
+	m, err := silver.Open(context.Background(), silver.Options{Bucket: r.b, Path: "silver/t", Connector: r.conf.Name, Config: r.conf,
+		Upkeep: silver.Upkeep{SmallFiles: 6, StepBytes: 1 << 20, Checkpoint: 7},
+		DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
+			r.t.Fatalf("dead letter %s: %s", l[0].Record.EventID(), l[0].Reason)
+			return nil
+		}})
+	if err != nil {
+		r.t.Fatalf("%v", err)
+	}
+	return m
+}
+
+// merge merges everything, cut anyhow.
+func (r *simRun) merge(feed string, in []connectors.Change) {
+	ctx := context.Background()
+	var batches []silver.Batch
+	for i := 0; i < len(in); {
+		n := min(len(in)-i, 1+r.rng.IntN(1+r.rng.IntN(60)))
+		batches = append(batches, silver.Batch{Feed: feed, Version: int64(len(batches)), Changes: in[i : i+n]})
+		i += n
+	}
+	m := r.open()
+	for at := 0; at < len(batches); {
+		k := min(len(batches)-at, 1+r.rng.IntN(2))
+		if _, err := m.Merge(ctx, batches[at:at+k]); err != nil {
+			r.t.Fatalf("%v", err)
+		}
+		at += k
+		if r.foreign && r.rng.IntN(5) == 0 {
+			other := r.open()
+			for {
+				did, err := other.Maintain(ctx)
+				if err != nil {
+					r.t.Fatalf("%v", err)
+				}
+				if !did {
+					break
+				}
+			}
+		}
+		if r.restarts && r.rng.IntN(5) == 0 {
+			m = r.open()
+			at = int(m.Progress(feed)) + 1
+		}
+	}
+	if err := m.Close(ctx); err != nil {
+		r.t.Fatalf("%v", err)
+	}
+}
+
+func interleaveParts(rng *rand.Rand, parts [][]connectors.Change) []connectors.Change {
+	at := make([]int, len(parts))
+	var out []connectors.Change
+	for {
+		var open []int
+		for i := range parts {
+			if at[i] < len(parts[i]) {
+				open = append(open, i)
+			}
+		}
+		if len(open) == 0 {
+			return out
+		}
+		p := open[rng.IntN(len(open))]
+		n := min(len(parts[p])-at[p], 1+rng.IntN(20))
+		out = append(out, parts[p][at[p]:at[p]+n]...)
+		at[p] += n
+	}
+}
+
+func diff(got, want []string) string {
+	var b strings.Builder
+	for _, g := range got {
+		if !slices.Contains(want, g) {
+			fmt.Fprintf(&b, "  too much %s\n", g)
+		}
+	}
+	for _, w := range want {
+		if !slices.Contains(got, w) {
+			fmt.Fprintf(&b, "  missing  %s\n", w)
+		}
+	}
+	return b.String()
+}
+
+// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if !set["rapid.checks"] {
+		n := "25"
+		if os.Getenv("SLUICE_TEST_LONG") != "" {
+			n = "700"
+		}
+		if err := flag.Set("rapid.checks", n); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func modes() map[string]simMode {
+	return map[string]simMode{
+		"placeholders":      {tombs: true, keyChange: true, parts: 3, keys: 8},
+		"placeholders one":  {tombs: true, keyChange: true, parts: 1, keys: 5, txMeta: true},
+		"repeats":           {tombs: true, keyChange: true, parts: 3, keys: 8, repeats: true, snapshots: true},
+		"late":              {tombs: true, keyChange: true, parts: 3, keys: 8, late: true, txMeta: true},
+		"late full":         {tombs: true, full: true, parts: 3, keys: 8, late: true, repeats: true},
+		"shift":             {tombs: true, keyChange: true, full: true, parts: 3, keys: 8, repeats: true},
+		"shift blocks":      {tombs: true, keyChange: true, full: true, parts: 2, keys: 6, txMeta: true},
+		"truncate":          {tombs: true, keyChange: true, full: true, parts: 3, keys: 8, truncates: true, repeats: true},
+		"truncate toast":    {tombs: true, parts: 3, keys: 8, truncates: true, late: true},
+		"no tombstones":     {keyChange: true, parts: 3, keys: 8, repeats: true, late: true},
+		"no positions":      {tombs: true, bare: true, full: true, parts: 3, keys: 8},
+		"no hints":          {tombs: true, noHints: true, keyChange: true, full: true, parts: 3, keys: 8},
+		"all at once":       {tombs: true, keyChange: true, full: true, parts: 3, keys: 10, repeats: true, late: true, truncates: true, snapshots: true, txMeta: true},
+		"placeholders late": {tombs: true, keyChange: true, parts: 3, keys: 6, repeats: true, late: true, snapshots: true},
+	}
+}
+
+func TestLaws(t *testing.T) {
+	for name, mode := range modes() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(t *rapid.T) {
+				seed := rapid.Uint64().Draw(t, "seed")
+				steps := rapid.IntRange(1, 60).Draw(t, "steps")
+				rng := rand.New(rand.NewPCG(seed, 1))
+				s := newSource(rng, mode)
+				for range steps {
+					s.step()
+				}
+				want := s.lines()
+				s.publish()
+				conf := sinkConfig()
+				if rng.IntN(3) == 0 {
+					conf.SilverMergeMode = "copy-on-write"
+				}
+				r := &simRun{t: t, rng: rng, conf: conf, b: mem.New("lake"), restarts: true, foreign: true}
+				in := interleaveParts(rng, s.parts)
+				r.merge("bronze/t", in)
+				got := tableLines(t, r.b)
+				if d := diff(got, want); d != "" {
+					t.Fatalf("%d rows, want %d:\n%s%s", len(got), len(want), d, history(in, d))
+				}
+				// Replay: everything once more, as another feed would bring it.
+				all := canonicalRows(fataler{t}, r.b, "silver/t")
+				r.merge("bronze/again", again(in))
+				if d := diff(canonicalRows(fataler{t}, r.b, "silver/t"), all); d != "" && !mode.bare {
+					t.Fatalf("a replay changed rows:\n%s", d)
+				}
+			})
+		})
+	}
+}
+
+// again gives the same events at later offsets of the same partitions, as a connector that starts from the beginning sends them.
+func again(in []connectors.Change) []connectors.Change {
+	out := slices.Clone(in)
+	last := map[int32]int64{}
+	for _, c := range in {
+		last[c.Record.Partition] = max(last[c.Record.Partition], c.Record.Offset)
+	}
+	for i := range out {
+		r := *out[i].Record
+		r.Offset += last[r.Partition] + 1
+		out[i].Record = &r
+	}
+	return out
+}
+
+func tableLines(t *rapid.T, b store.Bucket) []string {
+	if _, err := b.Get(context.Background(), "silver/t/_delta_log/00000000000000000000.json"); err != nil {
+		return nil
+	}
+	var out []string
+	for _, l := range canonicalRows(fataler{t}, b, "silver/t") {
+		out = append(out, dataOnly(t, l))
+	}
+	sort.Strings(out)
+	return out
+}
+
+// fataler lets helpers for tests serve rapid's checks.
+type fataler struct{ *rapid.T }
+
+func (fataler) Helper() {}
+
+// history prints the events of the keys that a difference names.
+func history(in []connectors.Change, d string) string {
+	var b strings.Builder
+	for _, c := range in {
+		id := int64(-1)
+		if !c.Key.IsZero() {
+			id = c.Key.Values[0].Int
+		}
+		if id >= 0 && !strings.Contains(d, fmt.Sprintf(`"id":%d,`, id)) {
+			continue
+		}
+		fmt.Fprintf(&b, "    %-12s %d op %d kind %d pos %x", c.Record.EventID(), id, c.Op, c.Kind, c.Position)
+		if !c.OldKey.IsZero() {
+			fmt.Fprintf(&b, " old %d", c.OldKey.Values[0].Int)
+		}
+		if !c.NewKey.IsZero() {
+			fmt.Fprintf(&b, " new %d", c.NewKey.Values[0].Int)
+		}
+		if !c.After.IsZero() {
+			fmt.Fprintf(&b, " a=%d body=%d%q", c.After.Values[1].Int, c.After.Values[2].State, c.After.Values[2].Str)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
