@@ -22,11 +22,10 @@ import (
 	"sluice.io/sluice/internal/testkit/proc"
 )
 
-// cluster is some `sluice serve` processes with one seed list and one lake, behind fault proxies: one before the peer port of
-// each node, one before the broker.
+// cluster is some `sluice serve` processes with one seed list and one lake, and a broker behind a fault proxy.
 type cluster struct {
 	nodes  []*node
-	peers  []*faultproxy.Proxy
+	peers  []*faultproxy.Proxy // before the peer port of each node; none where the test needs none
 	kafka  *faultproxy.Proxy
 	broker *broker.Broker
 	lake   *lakeWatch
@@ -35,6 +34,18 @@ type cluster struct {
 
 // newCluster prepares nodes n1, n2, … and a broker; the nodes are started by the test.
 func newCluster(tb testing.TB, size int) *cluster {
+	tb.Helper()
+	return prepare(tb, size, false)
+}
+
+// newFaultyCluster is newCluster with a fault proxy before the peer port of each node. Through it a port on which nobody
+// listens is one that resets connections, so the quick ways of noticing that a process is gone do not work.
+func newFaultyCluster(tb testing.TB, size int) *cluster {
+	tb.Helper()
+	return prepare(tb, size, true)
+}
+
+func prepare(tb testing.TB, size int, proxies bool) *cluster {
 	tb.Helper()
 	c := &cluster{}
 	c.broker = broker.Start(tb, broker.Listen(func(network, address string) (net.Listener, error) {
@@ -54,13 +65,17 @@ func newCluster(tb testing.TB, size int) *cluster {
 	var listen []int
 	for range size {
 		port := proc.FreePort(tb)
+		listen = append(listen, port)
+		if !proxies {
+			join = append(join, fmt.Sprintf("127.0.0.1:%d", port))
+			continue
+		}
 		p, err := faultproxy.Listen("127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", port), c.owner)
 		if err != nil {
 			tb.Fatal(err)
 		}
 		tb.Cleanup(func() { _ = p.Close() })
 		c.peers = append(c.peers, p)
-		listen = append(listen, port)
 		join = append(join, p.Addr().String())
 	}
 	for i := range size {
@@ -178,6 +193,29 @@ func (c *cluster) leader(tb testing.TB) int {
 	return -1
 }
 
+// whole waits until every node knows all nodes as living voters and one of them as leader.
+func (c *cluster) whole(tb testing.TB) {
+	tb.Helper()
+	proc.Eventually(tb, 2*time.Minute, "every node knows all voters and one leader", func() (bool, string) {
+		for _, n := range c.nodes {
+			voters, leaders := 0, 0
+			members := n.members(tb)
+			for _, m := range members {
+				if m.Voter && m.Alive {
+					voters++
+				}
+				if m.Leader {
+					leaders++
+				}
+			}
+			if voters != len(c.nodes) || leaders != 1 {
+				return false, fmt.Sprintf("%s sees %+v", n.id, members)
+			}
+		}
+		return true, ""
+	})
+}
+
 // running says whether the node's process is there and not stopped by the test.
 func (n *node) running() bool {
 	if n.Process == nil || n.frozen {
@@ -292,11 +330,27 @@ func (w *lakeWatch) covered(want ends, reached map[string]int64) (bool, string) 
 	return true, ""
 }
 
-// fresh waits until silver holds what the broker had a moment after now, and gives how long that took since began.
-func (c *cluster) fresh(tb testing.TB, began time.Time, limit time.Duration) time.Duration {
+// fresh waits until silver holds a record of every partition that came after had, and gives how long that took since
+// began.
+func (c *cluster) fresh(tb testing.TB, began time.Time, had ends, limit time.Duration) time.Duration {
 	tb.Helper()
-	time.Sleep(100 * time.Millisecond) // so that something is there that came after began
-	want, reached := c.load.sofar(), map[string]int64{}
+	want, reached := ends{}, map[string]int64{}
+	proc.Eventually(tb, limit, "every partition gets another record", func() (bool, string) {
+		for topic, parts := range c.load.sofar() {
+			if want[topic] == nil {
+				want[topic] = map[int32]int64{}
+			}
+			for p, end := range parts {
+				if want[topic][p] <= had[topic][p] {
+					want[topic][p] = end
+				}
+				if end <= had[topic][p] {
+					return false, fmt.Sprintf("%s-%d is still at %d", topic, p, end)
+				}
+			}
+		}
+		return true, ""
+	})
 	proc.Eventually(tb, limit, "silver is fresh again", func() (bool, string) { return c.lake.covered(want, reached) })
 	return time.Since(began)
 }
@@ -305,23 +359,7 @@ func (c *cluster) fresh(tb testing.TB, began time.Time, limit time.Duration) tim
 func TestClusterForms(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(t, rand.Perm(3))
-	proc.Eventually(t, time.Minute, "every node knows three voters and one leader", func() (bool, string) {
-		for _, n := range c.nodes {
-			voters, leaders := 0, 0
-			for _, m := range n.members(t) {
-				if m.Voter && m.Alive {
-					voters++
-				}
-				if m.Leader {
-					leaders++
-				}
-			}
-			if voters != 3 || leaders != 1 {
-				return false, fmt.Sprintf("%s sees %+v", n.id, n.members(t))
-			}
-		}
-		return true, ""
-	})
+	c.whole(t)
 	lead := c.leader(t)
 	// A connector made on a follower is there for whoever asked, at once, and for the others soon.
 	for i := range 6 {
