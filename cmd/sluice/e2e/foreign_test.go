@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sluice.io/sluice/internal/testkit"
@@ -15,30 +16,38 @@ import (
 // engines read tables beside us. Two of the three replay the log with delta-kernel-rs; kernel-java is independent of it.
 var engines = []string{"delta-rs", "duckdb", "kernel-java"}
 
-// foreignReaders compares what the binary prints of a table with what other engines read, row by row. Without
-// READERS_HOME (the real-systems suite sets it) it does nothing and says so.
-func (n *node) foreignReaders(tb testing.TB, path string) {
+// foreignReaders compares what the binary prints of tables with what other engines read, row by row; two engines at a
+// time. Without READERS_HOME (the real-systems suite sets it) it does nothing.
+func (n *node) foreignReaders(tb testing.TB, paths ...string) {
 	tb.Helper()
 	if os.Getenv("READERS_HOME") == "" {
 		return
 	}
 	tool := filepath.Join(testkit.Shared(tb, "tools"), "read-table")
-	want := n.cat(tb, path)
-	slices.Sort(want)
-	for _, engine := range engines {
-		cmd := exec.Command(tool, engine, filepath.Join(n.lake, path))
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			tb.Errorf("%s does not read %s: %v\n%s", engine, path, err, stderr.String())
-			continue
+	var wg sync.WaitGroup
+	free := make(chan struct{}, 2)
+	for _, path := range paths {
+		want := n.cat(tb, path)
+		slices.Sort(want)
+		for _, engine := range engines {
+			free <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-free }()
+				var stdout, stderr bytes.Buffer
+				cmd := exec.Command(tool, engine, filepath.Join(n.lake, path))
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				if err := cmd.Run(); err != nil {
+					tb.Errorf("%s does not read %s: %v\n%s", engine, path, err, stderr.String())
+					return
+				}
+				var got []string
+				if stdout.Len() > 0 {
+					got = strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
+				}
+				sameRows(tb, engine+" reading "+path, got, want)
+				tb.Logf("FIGURE foreign reader %s: %s: %d rows equal", engine, path, len(got))
+			})
 		}
-		got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
-		if len(out) == 0 {
-			got = nil
-		}
-		sameRows(tb, engine+" reading "+path, got, want)
-		tb.Logf("FIGURE foreign reader %s: %s: %d rows equal", engine, path, len(got))
 	}
+	wg.Wait()
 }

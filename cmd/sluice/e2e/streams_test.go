@@ -31,7 +31,8 @@ func TestStreams(t *testing.T) {
 		k := proc.StartKafka(t, t.TempDir())
 		servers = k.Addr
 		var err error
-		client, err = kgo.NewClient(kgo.SeedBrokers(servers), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		// A new topic takes a moment until every part of the broker knows it.
+		client, err = kgo.NewClient(kgo.SeedBrokers(servers), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(100))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,6 +88,7 @@ func (n *node) replay(t *testing.T, client *kgo.Client, s *streams.Stream) {
 	}
 	n.caughtUp(t, s.Name, want, silver, 2*time.Minute)
 	n.everyOffsetOnce(t, want)
+	var written []string
 	for name, table := range s.Tables {
 		path := "silver/" + table.Topics[0]
 		if len(table.Topics) > 1 {
@@ -103,9 +105,9 @@ func (n *node) replay(t *testing.T, client *kgo.Client, s *streams.Stream) {
 		} else {
 			t.Errorf("stream %s: %s: %d differences, the first:\n  %s", s.Name, name, len(diffs), strings.Join(diffs[:min(8, len(diffs))], "\n  "))
 		}
-		n.foreignReaders(t, path)
-		n.foreignReaders(t, "bronze/"+table.Topics[0])
+		written = append(written, path, "bronze/"+table.Topics[0])
 	}
+	n.foreignReaders(t, written...)
 }
 
 // fill creates the stream's topics and writes its records in their order, and gives the end offsets. Gaps of the
