@@ -63,6 +63,9 @@ func (o *oneTable) progress(feed string) int64 { return o.m.Progress(feed) }
 
 func (o *oneTable) merge(ctx context.Context, batches []silver.Batch) error {
 	res, err := o.m.Merge(ctx, batches)
+	if errors.Is(err, silver.ErrFenced) {
+		o.t.u.rt.stats.refusedSilver.Add(1)
+	}
 	if err != nil {
 		return err
 	}

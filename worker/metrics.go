@@ -27,6 +27,7 @@ var (
 	descSilverLast  = prometheus.NewDesc("sluice_silver_last_commit_timestamp_seconds", "Time of the last silver commit.", perTable, nil)
 	descFresh       = prometheus.NewDesc("sluice_silver_freshness_seconds", "Time from the record in Kafka to the silver commit that shows it.", perTable, nil)
 	descCold        = prometheus.NewDesc("sluice_silver_cold_versions_total", "Bronze versions that were read from files rather than from memory.", nil, nil)
+	descRefused     = prometheus.NewDesc("sluice_refused_commits_total", "Commits that a table's log refused since another writer had moved its progress: this node was a zombie.", []string{"layer"}, nil)
 	descMemory      = prometheus.NewDesc("sluice_memory_bytes", "Bytes in flight, by what they are.", []string{"what"}, nil)
 	descTasks       = prometheus.NewDesc("sluice_tasks", "Tasks of this node, by state.", []string{"connector", "state"}, nil)
 )
@@ -35,7 +36,7 @@ var (
 func (s *statistics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descAppended, descBytes, descCommits, descUndecodable, descBronzeLast, descEnd, descCommitted, descRows, descEvents, descMerges,
-		descRejected, descLag, descSilverLast, descFresh, descCold, descMemory, descTasks,
+		descRejected, descLag, descSilverLast, descFresh, descCold, descRefused, descMemory, descTasks,
 	} {
 		out <- d
 	}
@@ -76,6 +77,8 @@ func (s *statistics) Collect(out chan<- prometheus.Metric) {
 	}
 	s.collectFreshness(out)
 	total(descCold, s.cold.Load())
+	total(descRefused, s.refusedBronze.Load(), "bronze")
+	total(descRefused, s.refusedSilver.Load(), "silver")
 	gauge(descMemory, float64(st.Memory.Fetched), "fetched")
 	gauge(descMemory, float64(st.Memory.Rows), "rows")
 	gauge(descMemory, float64(st.Memory.Hot), "hot")

@@ -280,6 +280,7 @@ func (gs *groups) join(u *run, cfg *config.Sink, client *kafka.Client, topic kaf
 		DeadLetters:  gs.rt.letters.of(lake, cfg, client),
 		Hot:          g.feed,
 		Mirror:       func(topic string, next map[int32]int64) { gs.rt.mirror.set(client, cfg.GroupID, topic, next) },
+		Refused:      func() { gs.rt.stats.refusedBronze.Add(1) },
 		Memory:       gs.rt.memory, Logger: gs.rt.log, Crash: gs.rt.o.Crash,
 	})
 	gs.rt.stats.appender(cfg.Name, topic.Name, path, g.appender)

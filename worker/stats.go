@@ -77,6 +77,8 @@ type MemoryStats struct{ Fetched, Rows, Hot int64 }
 type statistics struct {
 	rt   *Runtime
 	cold atomic.Int64 // versions that were read from files
+	// Commits that the tables' logs refused, since another writer has moved the progress (D2).
+	refusedBronze, refusedSilver atomic.Int64
 
 	mu         sync.Mutex
 	topics     map[topicKey]*topicFigures

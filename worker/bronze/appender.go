@@ -75,6 +75,8 @@ type Options struct {
 	// Memory bounds what all Appenders of the node hold (D9).
 	Memory *kafka.Budget
 	Logger *slog.Logger
+	// Refused is told of every commit that the table's log refused, since another writer has moved the progress (D2).
+	Refused func()
 	// Crash is called between the steps of a commit by the kill test; nil otherwise.
 	Crash func(phase string)
 	Now   func() time.Time
@@ -145,6 +147,9 @@ func New(o Options) *Appender {
 	}
 	if o.Crash == nil {
 		o.Crash = func(string) {}
+	}
+	if o.Refused == nil {
+		o.Refused = func() {}
 	}
 	// One chunk fills, one is encoded, one is committed: what all have to share bounds each of them (D9).
 	o.MaxBytes = max(min(o.MaxBytes, o.Memory.Limit()/3), 1)

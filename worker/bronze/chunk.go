@@ -276,6 +276,7 @@ func (a *Appender) lost() {
 	a.gen++
 	parts := a.partitions()
 	a.mu.Unlock()
+	a.o.Refused()
 	a.log.Warn("another writer moved this table's progress; reading on from the table")
 	for _, p := range parts {
 		p.abandon(ErrReseek)

@@ -110,7 +110,10 @@ func (a *app) serveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		crash, err := crashAt(lookup(a.environ, "SLUICE_CRASH_AT"))
+		crash, err := crashAt(lookup(a.environ, "SLUICE_CRASH_AT"), syscall.SIGKILL)
+		if crash == nil && err == nil {
+			crash, err = crashAt(lookup(a.environ, "SLUICE_STOP_AT"), syscall.SIGSTOP)
+		}
 		if err != nil {
 			return err
 		}
@@ -124,9 +127,9 @@ func (a *app) serveCommand() *cobra.Command {
 	return c
 }
 
-// crashAt gives a hook that ends this process with SIGKILL when a commit gets to a phase for the n-th time: the kill test
-// (SLUICE_CRASH_AT=phase:n) sets it, nothing else does.
-func crashAt(spec string) (func(string), error) {
+// crashAt gives a hook that sends this process a signal when a commit gets to a phase for the n-th time. Only the kill tests
+// set it: SLUICE_CRASH_AT=phase:n ends the process with SIGKILL; SLUICE_STOP_AT=phase:n makes a zombie of it with SIGSTOP, once.
+func crashAt(spec string, signal syscall.Signal) (func(string), error) {
 	if spec == "" {
 		return nil, nil
 	}
@@ -135,7 +138,7 @@ func crashAt(spec string) (func(string), error) {
 	if times != "" {
 		var err error
 		if n, err = strconv.Atoi(times); err != nil {
-			return nil, fmt.Errorf("SLUICE_CRASH_AT is %q: give phase:times", spec)
+			return nil, fmt.Errorf("SLUICE_CRASH_AT or SLUICE_STOP_AT is %q: give phase:times", spec)
 		}
 	}
 	var mu sync.Mutex
@@ -145,9 +148,13 @@ func crashAt(spec string) (func(string), error) {
 		if at != phase {
 			return
 		}
-		if n--; n <= 0 {
-			_ = syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
+		switch n--; {
+		case n > 0:
+		case signal == syscall.SIGKILL:
+			_ = syscall.Kill(syscall.Getpid(), signal)
 			select {}
+		case n == 0:
+			_ = syscall.Kill(syscall.Getpid(), signal) // goes on from here when the signal to continue comes
 		}
 	}, nil
 }
