@@ -14,30 +14,53 @@ import (
 )
 
 // foldComplex folds the keys that the index alone does not settle: it makes their events ready, finds the keys that they
-// lean on (the other half of a key change), reads the rows of all of them at once, and folds.
+// lean on (the other half of a key change), reads the rows of all of them at once, and folds. A fold that tells what rows of
+// other keys carried over brings those in too, until nothing new is told.
 func (w *work) foldComplex(ctx context.Context) error {
-	for i := 0; i < len(w.complex); i++ { // grows while it runs
-		w.prepare(i)
+	w.told = map[toldKey]bool{}
+	for from, round := 0, 0; ; round++ {
+		for i := from; i < len(w.complex); i++ { // grows while it runs
+			w.prepare(i)
+		}
+		if err := w.loadBases(ctx, from); err != nil {
+			return err
+		}
+		from = len(w.complex)
+		clear(w.prefixes)
+		var done []int
+		for i := range w.complex {
+			if c := &w.complex[i]; !c.folded {
+				w.foldGroup(i)
+				done = append(done, i)
+			}
+		}
+		if len(done) == 0 || round > maxRounds {
+			break
+		}
+		for _, i := range done {
+			for _, mv := range w.complex[i].out.Moves {
+				if mv.Image != nil {
+					w.forward(mv.To, mv.Origin, mv.Stamp, mv.Image)
+				}
+			}
+		}
 	}
 	w.res.Complex = len(w.complex)
-	if err := w.loadBases(ctx); err != nil {
-		return err
-	}
-	for i := range w.complex {
-		w.foldGroup(i)
-	}
 	for i := range w.complex {
 		w.settle(i)
 	}
+	w.state.Moves = slices.DeleteFunc(w.state.Moves, func(mv state.Move) bool { return mv.AtMs == math.MinInt64 })
 	return nil
 }
+
+// maxRounds bounds how far one merge follows rows from key to key.
+const maxRounds = 64
 
 // prepare makes the events of a complex group and names the groups that it depends on.
 func (w *work) prepare(i int) {
 	h := w.complex[i].h
 	entry, has, more := w.entry(h)
 	var events []fold.Event
-	var deps []int32
 	locate := has && entry.File != index.Dead
 	if gi := w.complex[i].group; gi >= 0 {
 		for k := w.groups[gi].head; k >= 0; k = w.events[k].next {
@@ -47,18 +70,13 @@ func (w *work) prepare(i int) {
 				if from, why := w.keyHash(e.c, e.c.OldKey); why == "" && from != h {
 					fe.From = from
 					if imageGaps(fe.Image) || len(w.m.moved[from]) > 0 {
-						deps = append(deps, w.complexOf(from))
+						w.complexOf(from)
 					}
 				}
 			}
 			if e.c.NewKey.Shape != nil && e.op == connectors.Delete && e.c.Kind == connectors.RowChange && unavailable(e.c.Source) {
 				if to, why := w.keyHash(e.c, e.c.NewKey); why == "" && to != h {
 					fe.To = to
-					// The create may have been merged before, with values carried from this row: it is folded after.
-					if te, ok, _ := w.entry(to); ok && te.Carried() {
-						t := w.complexOf(to)
-						w.complex[t].deps = append(w.complex[t].deps, int32(i))
-					}
 				}
 			}
 			events = append(events, fe)
@@ -68,7 +86,6 @@ func (w *work) prepare(i int) {
 	c := &w.complex[i]
 	c.entry, c.has, c.locate = entry, has, locate
 	c.events = append(events, c.extra...)
-	c.deps = append(c.deps, deps...)
 	if more {
 		w.m.idx.Each(h, func(e index.Entry) bool {
 			if e != entry {
@@ -96,32 +113,71 @@ func (w *work) lateForMoved(i int, events []fold.Event) {
 		if e.Image == nil || e.Op == connectors.Delete {
 			continue
 		}
-		if mv := w.nextMove(h, e.Stamp); mv != nil {
+		if k := w.nextMove(h, e.Stamp); k >= 0 {
 			img := e.Image.Clone()
 			img.Stamp = e.Stamp
-			w.fill(mv, img)
+			w.patch(k, img)
+			mv := &w.state.Moves[k]
+			w.forward(mv.To, mv.Origin, mv.Stamp, img)
 		}
 	}
 }
 
-// nextMove finds the first time that the row of a key went on to another key, after some event.
-func (w *work) nextMove(h fold.Hash, after fold.Stamp) *state.Move {
-	var best *state.Move
+// nextMove finds the first time that the row of a key went on to another key, after some event: an index in state.Moves, -1
+// for none.
+func (w *work) nextMove(h fold.Hash, after fold.Stamp) int32 {
+	best := int32(-1)
 	for _, k := range w.m.moved[h] {
 		mv := &w.state.Moves[k]
-		if fold.Compare(after, mv.Stamp) < 0 && (best == nil || fold.Compare(mv.Stamp, best.Stamp) < 0) {
-			best = mv
+		if fold.Compare(after, mv.Stamp) < 0 && (best < 0 || fold.Compare(mv.Stamp, w.state.Moves[best].Stamp) < 0) {
+			best = k
 		}
 	}
 	return best
 }
 
-// fill gives a late image to the key that its row moved on to, and to those after it.
-func (w *work) fill(mv *state.Move, img *fold.Image) {
-	for mv != nil {
-		t := w.complexOf(mv.To)
-		w.complex[t].fills = append(w.complex[t].fills, fold.Fill{Origin: mv.Origin, Image: img})
-		mv = w.nextMove(mv.To, mv.Stamp)
+// toldKey names what one key was told of a row that it came from.
+type toldKey struct {
+	to     fold.Hash
+	origin string
+	image  string
+}
+
+// forward tells the key to which a row went, and those to which it went on, what the row was: columns that are carried
+// over there may be older.
+func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Image) {
+	for range maxRounds {
+		e, ok, _ := w.entry(to)
+		gi := w.findGroup(to)
+		if ok && e.Carried() || gi >= 0 && w.groups[gi].cx >= 0 && w.groups[gi].head >= 0 {
+			if key := (toldKey{to, origin, img.Sign()}); !w.told[key] {
+				w.told[key] = true
+				c := &w.complex[w.complexOf(to)]
+				c.fills = append(c.fills, fold.Fill{Origin: origin, Image: img})
+				c.folded = false
+			}
+		}
+		k := w.nextMove(to, at)
+		if k < 0 {
+			return
+		}
+		w.patch(k, img)
+		mv := &w.state.Moves[k]
+		to, origin, at = mv.To, mv.Origin, mv.Stamp
+	}
+}
+
+// patch puts newer values into the carried columns of a row that is kept for the second half of a key change.
+func (w *work) patch(k int32, img *fold.Image) {
+	old := w.state.Moves[k].Row
+	if old == nil {
+		return
+	}
+	row := w.fromRow(old)
+	if row.Learn(img) {
+		r := w.toRow(row, true)
+		w.state.Moves[k].Row = r
+		w.stateNew = true
 	}
 }
 
@@ -247,28 +303,24 @@ func changeMicros(c *connectors.Change) int64 {
 // foldGroup folds a group.
 func (w *work) foldGroup(i int) {
 	c := &w.complex[i]
-	c.inBase = c.base
-	if o := w.open(c.h); o != nil {
+	again := c.inBase != nil || c.opened
+	c.folded = true
+	if !again {
+		c.inBase = c.base
+	}
+	if o := w.open(c.h); o != nil && !again {
+		c.opened = true
 		// The key was created while it was there: its fold begins where it did then.
 		c.inBase = w.openBase(o)
+		// What is remembered comes first: of two equal events the one that was merged stays.
+		events := make([]fold.Event, 0, len(o.Events)+len(c.events))
 		for k := range o.Events {
-			c.events = append(c.events, w.openEvent(&o.Events[k]))
+			events = append(events, w.openEvent(&o.Events[k]))
 		}
-	}
-	for _, d := range c.deps {
-		// The row of the old key, as it left, tells what this one carried over.
-		if c.base == nil || c.base.Image == nil {
-			continue
-		}
-		out := w.foldPrefix(int(d), c.base.Stamp)
-		for k := range out.Moves {
-			if mv := &out.Moves[k]; mv.To == c.h && mv.Image != nil {
-				c.fills = append(c.fills, fold.Fill{Origin: mv.Origin, Image: mv.Image})
-			}
-		}
+		c.events = append(events, c.events...)
 	}
 	c.out = fold.Fold(w.foldInput(c, c.events))
-	if c.inBase != c.base {
+	if c.opened {
 		c.out.Changed = !c.out.Same(c.base)
 	}
 }
@@ -445,35 +497,17 @@ func (w *work) settleOpen(c *complexGroup, atMs int64) {
 	w.state.Opens = append(w.state.Opens, x)
 }
 
-// settleMoves remembers first halves of key changes whose second half is to come, or carried values over; and forgets the
-// rows of those that have come.
+// settleMoves remembers first halves of key changes whose second half is to come, or carried values over; and forgets those
+// that no late image can help any more.
 func (w *work) settleMoves(c *complexGroup, atMs int64) {
-	for _, mv := range c.out.Moves {
-		keep, parked := true, mv.Image != nil
-		if gi := w.findGroup(mv.To); gi >= 0 {
-			for k := w.groups[gi].head; k >= 0; k = w.events[k].next {
-				e := &w.events[k]
-				if e.op == connectors.Delete || e.c.OldKey.Shape == nil {
-					continue
-				}
-				if from, why := w.keyHash(e.c, e.c.OldKey); why == "" && from == c.h {
-					// Its second half is here.
-					parked = false
-					keep = w.groups[gi].cx >= 0 && rowGaps(w, e)
-				}
-			}
-		}
-		if keep && parked {
-			if e, ok, _ := w.m.idx.Get(mv.To); ok && e.File != index.Dead && w.createdBy(mv) {
-				parked = false
-				keep = e.Carried()
-			}
-		}
+	for i := range c.out.Moves {
+		mv := &c.out.Moves[i]
+		keep, parked := w.needed(c.h, mv)
 		if !keep {
 			continue
 		}
 		x := state.Move{From: c.h, To: mv.To, Stamp: mv.Stamp, Origin: mv.Origin, AtMs: atMs}
-		if parked {
+		if parked && mv.Image != nil {
 			x.Row = w.toRow(mv.Image, true)
 		}
 		w.state.Moves = append(w.state.Moves, x)
@@ -484,26 +518,54 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 		if e.From.IsZero() {
 			continue
 		}
-		for j := range w.state.Moves {
-			if mv := &w.state.Moves[j]; mv.From == e.From && mv.To == c.h && mv.Row != nil && fold.Compare(mv.Stamp, e.Stamp) <= 0 {
-				mv.Row = nil
-				w.stateNew = true
+		for _, j := range w.m.moved[e.From] {
+			mv := &w.state.Moves[j]
+			if mv.To != c.h || mv.Origin != e.Origin() || mv.Row == nil {
+				continue
 			}
+			mv.Row = nil
+			if !imageGaps(e.Image) {
+				mv.AtMs = math.MinInt64 // swept
+			}
+			w.stateNew = true
 		}
 	}
 }
 
-// createdBy tells whether the row at the new key was made by this very key change.
-func (w *work) createdBy(mv fold.Move) bool {
-	gi := w.findGroup(mv.To)
-	if gi < 0 || w.groups[gi].cx < 0 {
-		return false
+// needed tells whether a key change must be remembered, and whether the row that left must be.
+func (w *work) needed(from fold.Hash, mv *fold.Move) (keep, parked bool) {
+	if gi := w.findGroup(mv.To); gi >= 0 {
+		for k := w.groups[gi].head; k >= 0; k = w.events[k].next {
+			e := &w.events[k]
+			if e.op == connectors.Delete || e.c.OldKey.Shape == nil {
+				continue
+			}
+			if h, why := w.keyHash(e.c, e.c.OldKey); why == "" && h == from && originOf(e) == mv.Origin {
+				return w.groups[gi].cx >= 0 && rowGaps(e), false // its second half is here
+			}
+		}
 	}
-	b := w.complex[w.groups[gi].cx].base
-	return b != nil && b.Image != nil && b.Image.Origin == mv.Origin
+	e, ok, _ := w.m.idx.Get(mv.To)
+	if !ok {
+		return true, true
+	}
+	switch w.judge(e, mv.Stamp) {
+	case index.Newer, index.Unsure:
+		return true, true // the second half is to come
+	}
+	// The key is decided up to a later event: the second half was merged, or will be stale.
+	if e.File == index.Dead {
+		return w.nextMove(mv.To, mv.Stamp) >= 0, false
+	}
+	return e.Carried() || w.nextMove(mv.To, mv.Stamp) >= 0, false
 }
 
-func rowGaps(w *work, e *event) bool {
+func originOf(e *event) string {
+	fe := fold.Event{Stamp: e.st, Tx: fold.TxKey(e.c)}
+	return fe.Origin()
+}
+
+func rowGaps(e *event) bool {
 	for i := range e.c.After.Values {
 		if fold.Gaps(&e.c.After.Values[i]) {
 			return true

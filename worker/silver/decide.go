@@ -40,10 +40,11 @@ type complexGroup struct {
 	extra  []fold.Event // deletes that truncates stand for
 	base   *fold.Base   // what the table says
 	inBase *fold.Base   // where the fold begins: base, or what was before it
-	deps   []int32      // groups of old keys whose rows may tell what this one carried over
-	fills  []fold.Fill
-	out    fold.Output
-	locate bool
+	// opened: the key was created while it was there, in an earlier merge. folded: out is up to date.
+	opened, folded bool
+	fills          []fold.Fill
+	out            fold.Output
+	locate         bool
 }
 
 // decideGroups settles the keys that the index alone settles and marks the others.

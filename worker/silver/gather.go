@@ -60,6 +60,7 @@ type work struct {
 
 	complex  []complexGroup
 	prefixes map[prefixKey]*fold.Output
+	told     map[toldKey]bool
 	winners  []winner
 	dels     []deletion
 	gone     map[uint32]*bitmap

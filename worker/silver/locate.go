@@ -15,15 +15,15 @@ import (
 	"sluice.io/sluice/worker/silver/index"
 )
 
-// loadBases reads the rows of the complex groups, file by file.
-func (w *work) loadBases(ctx context.Context) error {
+// loadBases reads the rows of the complex groups from some index on, file by file.
+func (w *work) loadBases(ctx context.Context, from int) error {
 	type spot struct {
 		row int64
 		i   int
 		e   index.Entry
 	}
 	byFile := map[uint32][]spot{}
-	for i := range w.complex {
+	for i := from; i < len(w.complex); i++ {
 		c := &w.complex[i]
 		if c.has && c.entry.File == index.Dead {
 			c.base = &fold.Base{Stamp: w.m.idx.Grave(c.entry).Stamp}

@@ -75,6 +75,33 @@ func (m *Image) take(col int, o *Image, from Stamp) {
 	m.setFrom(col, from)
 }
 
+// Learn takes columns from an older row that tells them later than this one knows them. It tells whether there were any.
+func (m *Image) Learn(o *Image) bool {
+	learned := false
+	for col, from := range m.From {
+		if col >= len(o.Vals) || Gaps(&o.Vals[col]) {
+			continue
+		}
+		if t := o.told(col); Compare(t, from) > 0 && Compare(t, m.Stamp) < 0 {
+			m.take(col, o, t)
+			learned = true
+		}
+	}
+	return learned
+}
+
+// Sign tells images apart by when their columns were told.
+func (m *Image) Sign() string {
+	b := m.Stamp.Append(nil)
+	for i := range m.Vals {
+		if s, ok := m.From[i]; ok {
+			b = append(b, byte(i), byte(i>>8))
+			b = s.Append(b)
+		}
+	}
+	return string(b)
+}
+
 // at gives a column's value; columns that were added after the image was made are NULL.
 func (m *Image) at(col int) connectors.Value {
 	if col < len(m.Vals) {

@@ -253,21 +253,15 @@ func (f *folder) base() {
 	img := b.Image
 	if len(img.From) > 0 && (f.img != nil || f.floor.set() || len(f.in.Fills) > 0) {
 		img = img.Clone()
+		if f.fill(img) {
+			f.dirty = true
+		}
 		for _, col := range carriedCols(img) {
 			from := img.From[col]
 			best, src := from, (*Image)(nil)
 			if f.img != nil {
 				if t, ok := f.known(col); ok && Compare(t, best) > 0 {
 					best, src = t, f.img
-				}
-			}
-			for i := range f.in.Fills {
-				fl := &f.in.Fills[i]
-				if fl.Origin == "" || fl.Origin != img.Origin || col >= len(fl.Image.Vals) || Gaps(&fl.Image.Vals[col]) {
-					continue
-				}
-				if t := fl.Image.told(col); Compare(t, best) > 0 && Compare(t, b.Stamp) < 0 {
-					best, src = t, fl.Image
 				}
 			}
 			switch {
@@ -287,6 +281,17 @@ func (f *folder) base() {
 	if img.Deleted {
 		f.floor = b.Stamp
 	}
+}
+
+// fill lets a row that came by a key change learn what late images of its old key tell.
+func (f *folder) fill(img *Image) bool {
+	learned := false
+	for i := range f.in.Fills {
+		if fl := &f.in.Fills[i]; fl.Origin != "" && fl.Origin == img.Origin && len(img.From) > 0 {
+			learned = img.Learn(fl.Image) || learned
+		}
+	}
+	return learned
 }
 
 func carriedCols(m *Image) []int {
@@ -377,6 +382,7 @@ func (f *folder) upsert(e *Event) {
 			img.Origin = old.Origin
 		}
 	}
+	f.fill(img)
 	f.img, f.live = img, true
 	f.stamp, f.seen = e.Stamp, true
 }
