@@ -209,11 +209,6 @@ func (h *hybrid) unpack32(dst []uint32) {
 	}
 }
 
-// appendHybrid8 appends values of width bits (at most 8) in the hybrid encoding.
-func appendHybrid8(dst []byte, values []uint8, width uint) []byte {
-	return appendHybrid(dst, values, width)
-}
-
 // appendHybrid appends values in the hybrid encoding: repeated runs of at least 8 equal values, else groups of 8.
 func appendHybrid[T uint8 | uint32](dst []byte, v []T, width uint) []byte {
 	bytes := int(width+7) / 8

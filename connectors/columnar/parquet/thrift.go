@@ -118,15 +118,6 @@ func (t *thriftReader) fields(fn func(id int16, typ byte)) {
 	}
 }
 
-// want tells whether a field has the type that its reader expects, and skips it where not.
-func (t *thriftReader) want(typ, want byte) bool {
-	if typ == want {
-		return true
-	}
-	t.skip(typ)
-	return false
-}
-
 func (t *thriftReader) skip(typ byte) { t.skipDepth(typ, 0) }
 
 func (t *thriftReader) skipDepth(typ byte, depth int) {
