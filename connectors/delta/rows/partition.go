@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
@@ -14,7 +15,7 @@ import (
 	"sluice.io/sluice/connectors/schema"
 )
 
-// ErrPartitionValue is wrapped where a partition value is not of its column's type.
+// ErrPartitionValue is wrapped where a partition value is not of its column's type, or has no form in the log.
 var ErrPartitionValue = fmt.Errorf("bad partition value")
 
 // ParsePartitionValue reads a serialised partition value (PROTOCOL.md, "Partition Value Serialization"). The empty string is
@@ -243,7 +244,10 @@ func FormatPartitionValue(v connectors.Value, t schema.Type) (text string, null 
 	case schema.Double:
 		text = strconv.FormatFloat(v.Float64(), 'g', -1, 64)
 	case schema.String, schema.Binary:
-		text = v.Str
+		// The log is UTF-8, and engines take a binary's bytes from the text's.
+		if text = v.Str; !utf8.ValidString(text) {
+			return "", false, fmt.Errorf("%w: bytes that are no UTF-8 have no form in the log", ErrPartitionValue)
+		}
 	case schema.Decimal, schema.Date, schema.Timestamp, schema.TimestampNTZ:
 		text = columnar.FormatValue(v, t)
 		if t.Kind == schema.TimestampNTZ {
