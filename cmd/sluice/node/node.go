@@ -137,8 +137,12 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
+	openLake := stores.Open
+	if o.Crash != nil {
+		openLake = openInFlight(openLake, o.Crash, n.log)
+	}
 	n.worker, err = worker.New(worker.Options{
-		Node: s.NodeID, Ownership: n.coord, Kafka: base, OpenLake: stores.Open, Formats: formats.Default(), Defaults: defaults,
+		Node: s.NodeID, Ownership: n.coord, Kafka: base, OpenLake: openLake, Formats: formats.Default(), Defaults: defaults,
 		DataDir: s.DataDir, MemoryLimit: s.MemoryLimit, Grace: s.ShutdownTimeout / 2,
 		Logger: n.loggers.Logger("worker"), Registerer: n.metrics, Crash: o.Crash,
 	})

@@ -90,8 +90,9 @@ func Start(tb testing.TB, name string, env []string, path string, args ...string
 		if err != nil {
 			tb.Fatal(err)
 		}
-		defer f.Close()
-		p.cmd.Stdout, p.cmd.Stderr = f, f
+		tb.Cleanup(func() { _ = f.Close() })
+		out := io.MultiWriter(p.log, f)
+		p.cmd.Stdout, p.cmd.Stderr = out, out
 	}
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatalf("start %s: %v", name, err)
@@ -101,6 +102,13 @@ func Start(tb testing.TB, name string, env []string, path string, args ...string
 		close(p.done)
 	}()
 	tb.Cleanup(func() {
+		if tb.Failed() && !p.quiet.Load() && strings.HasPrefix(name, "sluice") {
+			_ = p.Signal(syscall.SIGQUIT) // it prints what its goroutines wait for
+			select {
+			case <-p.done:
+			case <-time.After(3 * time.Second):
+			}
+		}
 		p.Kill()
 		if tb.Failed() && !p.quiet.Load() {
 			tb.Logf("--- last output of %s\n%s", name, p.Output())
