@@ -7,13 +7,16 @@ LDFLAGS := -X main.version=$(VERSION)
 TESTFLAGS ?=
 ARGS ?=
 
+# No C: a static binary, nothing but Go needed, and one build cache for binary and tests. Only the race detector needs C.
+export CGO_ENABLED = 0
+
 .DEFAULT_GOAL := help
 
 ##@ Use it
 
 .PHONY: build
 build: ## Build bin/sluice
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sluice ./cmd/sluice
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/sluice ./cmd/sluice
 
 .PHONY: run
 run: build ## Run the whole pipeline on a sample shop (sluice dev); ARGS="--fast" and others are passed on
@@ -21,7 +24,7 @@ run: build ## Run the whole pipeline on a sample shop (sluice dev); ARGS="--fast
 
 .PHONY: install
 install: ## Install sluice into GOBIN
-	CGO_ENABLED=0 $(GO) install -trimpath -ldflags '$(LDFLAGS)' ./cmd/sluice
+	$(GO) install -trimpath -ldflags '$(LDFLAGS)' ./cmd/sluice
 
 ##@ Change it
 
