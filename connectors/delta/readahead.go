@@ -63,7 +63,6 @@ func (t *Table) readSegments(ctx context.Context, segs []segment) iter.Seq2[*seg
 			case <-ctx.Done():
 				res.err = ctx.Err()
 			}
-			slots[i] = nil
 			if !yield(&segs[i], res) || res.err != nil {
 				return
 			}
