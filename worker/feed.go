@@ -18,7 +18,12 @@ type feeds struct {
 	m     map[feedKey]*feed
 }
 
-type feedKey struct{ lake, path string }
+type feedKey struct {
+	lake, path string
+	// config is the version of the connector's configuration: changes in memory are transformed by it, and those who follow another
+	// read the files (D7).
+	config uint64
+}
 
 // feed is of one bronze table. It implements bronze.Hot.
 type feed struct {
@@ -39,10 +44,10 @@ func newFeeds(limit int64) *feeds {
 	return &feeds{limit: limit, freed: make(chan struct{}), m: map[feedKey]*feed{}}
 }
 
-func (fs *feeds) get(lake, path string) *feed {
+func (fs *feeds) get(lake, path string, config uint64) *feed {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	k := feedKey{lake, path}
+	k := feedKey{lake, path, config}
 	f := fs.m[k]
 	if f == nil {
 		f = &feed{fs: fs, versions: map[int64]hotVersion{}, newest: -1, followers: map[*follower]struct{}{}}

@@ -174,7 +174,11 @@ const lazyProgress = time.Minute
 func (m *manyTables) split(batches []silver.Batch) (map[string][]silver.Batch, []connectors.DeadLetter) {
 	out := map[string][]silver.Batch{}
 	var lost []connectors.DeadLetter
-	paths := map[*connectors.Source]string{}
+	type route struct {
+		topic string // a transform may have changed it
+		src   *connectors.Source
+	}
+	paths := map[route]string{}
 	for _, b := range batches {
 		by := map[string][]connectors.Change{}
 		for i := range b.Changes {
@@ -201,10 +205,11 @@ func (m *manyTables) split(batches []silver.Batch) (map[string][]silver.Batch, [
 				})
 				continue
 			}
-			path, ok := paths[c.Source]
+			to := route{c.Topic(), c.Source}
+			path, ok := paths[to]
 			if !ok {
-				path = config.ResolvePath(m.t.cfg.SilverPath, c.Record.Topic, c.Source, m.t.cfg.Name)
-				paths[c.Source] = path
+				path = config.ResolvePath(m.t.cfg.SilverPath, to.topic, c.Source, m.t.cfg.Name)
+				paths[to] = path
 			}
 			if c.Op == connectors.Delete {
 				m.last[k] = lastDelete{key: string(c.Record.Key), path: path}

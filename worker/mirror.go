@@ -55,11 +55,11 @@ func (m *mirror) run(ctx context.Context) {
 		case <-m.poke:
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			m.write(last)
+			m.write(last, nil)
 			cancel()
 			return
 		}
-		m.write(ctx)
+		m.write(ctx, nil)
 		t := time.NewTimer(mirrorEvery)
 		select {
 		case <-t.C:
@@ -69,16 +69,40 @@ func (m *mirror) run(ctx context.Context) {
 	}
 }
 
-func (m *mirror) write(ctx context.Context) {
+// flush writes what is due for a client that is about to be given back, and forgets it.
+func (m *mirror) flush(ctx context.Context, c *kafka.Client) {
+	m.write(ctx, c)
 	m.mu.Lock()
-	due := m.due
-	m.due = map[mirrorKey]map[string]map[int32]int64{}
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.said, func(k mirrorKey, _ time.Time) bool { return k.client == c })
+}
+
+// write writes what is due: of one client, or, for nil, of all.
+func (m *mirror) write(ctx context.Context, only *kafka.Client) {
+	m.mu.Lock()
+	due := map[mirrorKey]map[string]map[int32]int64{}
+	for k, next := range m.due {
+		if only == nil || k.client == only {
+			due[k] = next
+			delete(m.due, k)
+		}
+	}
 	m.mu.Unlock()
 	for k, next := range due {
 		err := k.client.MirrorOffsets(ctx, k.group, next)
-		if err != nil && time.Since(m.said[k]) > time.Minute {
-			m.said[k] = time.Now()
+		if err != nil && m.say(k) {
 			m.log.Info("group offsets were not moved; they are a mirror only, the tables have the progress", "group", k.group, "error", err)
 		}
 	}
+}
+
+// say tells whether a complaint about a group is due again.
+func (m *mirror) say(k mirrorKey) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.said[k]) < time.Minute {
+		return false
+	}
+	m.said[k] = time.Now()
+	return true
 }

@@ -11,17 +11,21 @@ import (
 	"sluice.io/sluice/connectors/cdc"
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
+	"sluice.io/sluice/connectors/smt"
 	"sluice.io/sluice/worker/bronze"
 	"sluice.io/sluice/worker/commit"
 )
 
 // partitions runs a partition task: it joins the topic's Appender and pumps each partition of the group into it.
 func (u *run) partitions(cfg *config.Sink) error {
-	client, release, err := u.rt.clients.get(u.ctx, u.rt.properties(cfg))
+	props := u.rt.properties(cfg)
+	u.wait("connecting to the brokers " + props["bootstrap.servers"])
+	client, release, err := u.rt.clients.get(u.ctx, props)
 	if err != nil {
 		return brokerError(err)
 	}
 	defer release()
+	u.wait("")
 	topic, err := u.awaitTopic(client, u.task.ID.Topic, u.task.Partitions)
 	if err != nil {
 		return brokerError(err)
@@ -30,7 +34,12 @@ func (u *run) partitions(cfg *config.Sink) error {
 	if err != nil {
 		return err
 	}
-	defer u.rt.groups.leave(g)
+	defer func() {
+		u.rt.groups.leave(g)
+		last, cancel := context.WithTimeout(u.hard, time.Second)
+		defer cancel()
+		u.rt.mirror.flush(last, client)
+	}()
 
 	pumpCtx, stop := context.WithCancelCause(u.ctx)
 	defer stop(nil)
@@ -271,7 +280,7 @@ func (gs *groups) join(u *run, cfg *config.Sink, client *kafka.Client, topic kaf
 			return g, nil
 		}
 	}
-	g := &group{key: k, refs: 1, done: make(chan struct{}), feed: gs.rt.feeds.get(lake.URL(), path)}
+	g := &group{key: k, refs: 1, done: make(chan struct{}), feed: gs.rt.feeds.get(lake.URL(), path, u.connector.Version)}
 	g.appender = bronze.New(bronze.Options{
 		Connector: cfg.Name, Topic: topic.Name, TopicID: topic.ID, Interval: cfg.CommitInterval, MaxBytes: cfg.CommitMaxBytes,
 		Bucket: lake, Path: path, Tables: gs.rt.tables,
@@ -312,7 +321,19 @@ func (gs *groups) leave(g *group) {
 	}
 }
 
-// decoder makes a decoder of the connector's format.
+// decoder makes a decoder of the connector's format, with its transforms behind it.
 func (r *Runtime) decoder(cfg *config.Sink) (connectors.Decoder, error) {
-	return r.o.Formats.New(cfg.Format, cdc.OptionsOf(cfg))
+	chain, err := cfg.Chain()
+	if err != nil {
+		return nil, err
+	}
+	o := cdc.OptionsOf(cfg)
+	if chain.NeedsBefore() {
+		o.Before = cdc.BeforeAlways
+	}
+	d, err := r.o.Formats.New(cfg.Format, o)
+	if err != nil {
+		return nil, err
+	}
+	return smt.Wrap(d, chain), nil
 }

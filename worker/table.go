@@ -87,7 +87,7 @@ func (u *run) table(cfg *config.Sink) error {
 			t.feeds[i].topic = ""
 			continue
 		}
-		t.feeds = append(t.feeds, &follower{topic: topic, path: path, feed: u.rt.feeds.get(lake.URL(), path), newest: -1, wake: t.wake})
+		t.feeds = append(t.feeds, &follower{topic: topic, path: path, feed: u.rt.feeds.get(lake.URL(), path, u.connector.Version), newest: -1, wake: t.wake})
 	}
 	if config.PathNeedsRow(u.task.ID.Table) {
 		t.mergers, err = t.openMany(u.ctx)
@@ -256,9 +256,18 @@ func (t *tableRun) collect(ctx context.Context, x *follower, version int64) ([]s
 		return out, hot.bytes, nil
 	}
 	t.u.rt.stats.cold.Add(1)
-	pieces, err := bronze.ReadVersion(ctx, x.table, version, t.dec, func(topic string) bool { return t.topics[topic] })
+	pieces, refused, err := bronze.ReadVersion(ctx, x.table, version, t.dec, func(topic string) bool { return t.topics[topic] })
 	if err != nil {
 		return nil, 0, err
+	}
+	if len(refused) > 0 {
+		// Whoever appended them has written the same letters, unless the transforms were others then. Each is kept once.
+		for i := range refused {
+			refused[i].Connector = t.cfg.Name
+		}
+		if err := t.letters("")(ctx, refused); err != nil {
+			return nil, 0, err
+		}
 	}
 	out := []silver.Batch{{Feed: x.path, Version: version}} // also where there is nothing, so that progress moves
 	bytes := int64(0)
@@ -276,7 +285,7 @@ func (t *tableRun) letters(table string) func(context.Context, []connectors.Dead
 	var box *deadletter.Box
 	return func(ctx context.Context, ls []connectors.DeadLetter) error {
 		if t.cfg.ErrorsTolerance == "none" && len(ls) > 0 {
-			return commit.Permanent(fmt.Errorf("record %s cannot be applied, and errors.tolerance is none: %s", ls[0].Record.EventID(), ls[0].Reason))
+			return commit.Permanent(fmt.Errorf("record %s is a dead letter, and errors.tolerance is none: %s", ls[0].Record.EventID(), ls[0].Reason))
 		}
 		if box == nil {
 			box = t.u.rt.letters.box(t.lake, t.cfg, table)

@@ -106,8 +106,9 @@ func (c *Client) routeOnce(ctx context.Context) time.Duration {
 			}
 		}
 	}
+	ends := c.ends(ask, due, resp, err)
 	for _, r := range due {
-		if c.place(ctx, r, resp, err) {
+		if c.place(r, resp, ends[r], err) {
 			continue
 		}
 		r.mu.Lock()
@@ -138,7 +139,7 @@ func (r *Reader) sameTopic(id string) bool {
 }
 
 // place brings a parked reader to the fetcher of its leader. It tells whether the reader needs no more of the router.
-func (c *Client) place(ctx context.Context, r *Reader, resp *sarama.MetadataResponse, err error) bool {
+func (c *Client) place(r *Reader, resp *sarama.MetadataResponse, ends limits, err error) bool {
 	var id int32
 	var addr, topicid string
 	if err == nil {
@@ -149,7 +150,7 @@ func (c *Client) place(ctx context.Context, r *Reader, resp *sarama.MetadataResp
 		return true
 	}
 	if err == nil {
-		err = r.inRange(ctx, addr)
+		err = r.inRange(ends)
 	}
 	r.mu.Lock()
 	if r.closed || r.err != nil {
@@ -212,21 +213,50 @@ func (c *Client) unpark(r *Reader) {
 	c.mu.Unlock()
 }
 
+// limits are a partition's ends, or why they are not known.
+type limits struct {
+	start, end int64
+	err        error
+}
+
+// ends asks the leaders for the ends of all partitions that look for one: two requests for each leader and topic.
+func (c *Client) ends(ctx context.Context, due []*Reader, resp *sarama.MetadataResponse, err error) map[*Reader]limits {
+	type place struct{ addr, topic string }
+	by := map[place][]*Reader{}
+	for _, r := range due {
+		if err != nil {
+			break
+		}
+		if _, addr, _, e := leaderOf(resp, r.topic, r.partition); e == nil {
+			by[place{addr, r.topic}] = append(by[place{addr, r.topic}], r)
+		}
+	}
+	out := make(map[*Reader]limits, len(due))
+	for at, readers := range by {
+		partitions := make([]int32, len(readers))
+		for i, r := range readers {
+			partitions[i] = r.partition
+		}
+		starts, err := c.listOffsets(ctx, at.addr, at.topic, partitions, sarama.OffsetOldest)
+		var ends map[int32]int64
+		if err == nil {
+			ends, err = c.listOffsets(ctx, at.addr, at.topic, partitions, sarama.OffsetNewest)
+		}
+		for _, r := range readers {
+			out[r] = limits{starts[r.partition], ends[r.partition], err}
+		}
+	}
+	return out
+}
+
 // inRange compares the reader's position with the ends of the partition, so that a position that the broker does not have
 // ends the reader with the reason rather than with silence. An end below the position must be seen three times: a broker
 // that has just become leader may not know its end yet.
-func (r *Reader) inRange(ctx context.Context, addr string) error {
-	ask, cancel := context.WithTimeout(ctx, r.c.s.requestTimeout)
-	defer cancel()
-	starts, err := r.c.listOffsets(ask, addr, r.topic, []int32{r.partition}, sarama.OffsetOldest)
-	if err != nil {
-		return err
+func (r *Reader) inRange(l limits) error {
+	if l.err != nil {
+		return l.err
 	}
-	ends, err := r.c.listOffsets(ask, addr, r.topic, []int32{r.partition}, sarama.OffsetNewest)
-	if err != nil {
-		return err
-	}
-	start, end := starts[r.partition], ends[r.partition]
+	start, end := l.start, l.end
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.high = end

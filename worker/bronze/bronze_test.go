@@ -3,8 +3,10 @@ package bronze
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +24,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("SLUICE_TEST_LONG") == "" {
+		_ = flag.Set("rapid.checks", "30")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // textDecoder takes every value for the after image; "bad" has no meaning.
 type textDecoder struct{ src *connectors.Source }
@@ -133,7 +140,7 @@ func content(t interface{ Fatal(...any) }, b store.Bucket, l *log) (map[string]i
 	var changes []connectors.Change
 	dec, _ := newText()
 	for v := int64(0); v <= s.Version; v++ {
-		cs, err := ReadVersion(ctx, table, v, dec, nil)
+		cs, _, err := ReadVersion(ctx, table, v, dec, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

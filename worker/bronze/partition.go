@@ -236,13 +236,13 @@ func (p *Partition) addOne(buf *part, rec *connectors.Record) error {
 			return commit.Retry(fmt.Errorf("decode %s: %w", rec.EventID(), err))
 		}
 		if p.a.o.FailOnPoison {
-			return fmt.Errorf("record %s cannot be decoded, and errors.tolerance is none: %w", rec.EventID(), err)
+			return fmt.Errorf("record %s is a dead letter, and errors.tolerance is none: %w", rec.EventID(), err)
 		}
-		buf.letters = append(buf.letters, connectors.DeadLetter{
-			Record: rec, Connector: p.a.o.Connector, Stage: connectors.StageDecode, Class: poison.Class, Reason: reason(poison),
-		})
+		buf.letters = append(buf.letters, poison.Letter(rec, p.a.o.Connector))
 		p.a.stats.poison.Add(1)
-		changes = changes[:at]
+		if poison.Stage != connectors.StageTransform { // what only a transform refused has its row as it came
+			changes = changes[:at]
+		}
 	}
 	made := changes[at:]
 	if buf.hot {
@@ -268,13 +268,6 @@ func (p *Partition) addOne(buf *part, rec *connectors.Record) error {
 		}
 	}
 	return nil
-}
-
-func reason(d *connectors.DecodeError) string {
-	if d.Err != nil {
-		return d.Reason + ": " + d.Err.Error()
-	}
-	return d.Reason
 }
 
 // HotBytes is about what keeping a change in memory takes, its record included.

@@ -42,46 +42,57 @@ const (
 // ReadVersion gives the changes that a version of a bronze table appended, as decoding their records gave them, in the
 // order of (partition, offset) within each file, in pieces. Rows that could not be decoded are left out: they are dead letters. A version
 // that appended nothing gives none. topics, where not nil, says of which topics.
-func ReadVersion(ctx context.Context, t *delta.Table, version int64, dec connectors.Decoder, topics func(string) bool) ([][]connectors.Change, error) {
+//
+// Records that the transforms refuse are given as letters, without the connector's name: the transforms may not be those of the time
+// when the rows were appended.
+func ReadVersion(ctx context.Context, t *delta.Table, version int64, dec connectors.Decoder, topics func(string) bool) (_ [][]connectors.Change, letters []connectors.DeadLetter, _ error) {
 	files, err := commit.Appended(ctx, t, version)
 	if err != nil {
-		return nil, fmt.Errorf("read version %d of %s: %w", version, t.URL(), err)
+		return nil, nil, fmt.Errorf("read version %d of %s: %w", version, t.URL(), err)
 	}
-	var out [][]connectors.Change
+	r := reader{dec: dec, topics: topics}
 	for _, path := range files {
-		if out, err = readFile(ctx, t, path, dec, topics, out); err != nil {
-			return nil, fmt.Errorf("read %s of %s: %w", path, t.URL(), err)
+		if err = r.file(ctx, t, path); err != nil {
+			return nil, nil, fmt.Errorf("read %s of %s: %w", path, t.URL(), err)
 		}
 	}
-	return out, nil
+	return r.out, r.letters, nil
 }
 
-func readFile(ctx context.Context, t *delta.Table, path string, dec connectors.Decoder, topics func(string) bool, out [][]connectors.Change) ([][]connectors.Change, error) {
+// reader gathers what the files of a version hold.
+type reader struct {
+	dec     connectors.Decoder
+	topics  func(string) bool
+	out     [][]connectors.Change
+	letters []connectors.DeadLetter
+}
+
+func (r *reader) file(ctx context.Context, t *delta.Table, path string) error {
 	key, err := t.ObjectKey(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	data, err := t.Bucket().Get(ctx, key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f, err := columnar.OpenFile(ctx, bytes.NewReader(data), int64(len(data)))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	target := bronzeSchema
 	for b, err := range f.Read(ctx, columnar.ReadOptions{Columns: readColumns, Target: &target, BatchRows: windowRows}) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		// The record is not released: values point into its memory, which the garbage collector looks after.
-		changes, err := decodeRecord(b.Record, dec, topics)
+		changes, err := r.decode(b.Record)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out = append(out, changes)
+		r.out = append(r.out, changes)
 	}
-	return out, nil
+	return nil
 }
 
 // columns are the arrays of a record, by their types.
@@ -111,7 +122,7 @@ func columnsOf(rec arrow.Record) (c columns, err error) {
 	return c, nil
 }
 
-func decodeRecord(rec arrow.Record, dec connectors.Decoder, topics func(string) bool) ([]connectors.Change, error) {
+func (d *reader) decode(rec arrow.Record) ([]connectors.Change, error) {
 	c, err := columnsOf(rec)
 	if err != nil {
 		return nil, err
@@ -122,15 +133,19 @@ func decodeRecord(rec arrow.Record, dec connectors.Decoder, topics func(string) 
 	var slab []byte
 	for i := range n {
 		op := orEmpty(c.op, i)
-		if op == "" || topics != nil && !topics(c.topic.Value(i)) {
+		if op == "" || d.topics != nil && !d.topics(c.topic.Value(i)) {
 			continue
 		}
 		r := &records[i]
-		slab, err = c.record(r, i, op, dec, slab)
+		slab, err = c.record(r, i, op, d.dec, slab)
 		if err != nil {
 			return nil, err
 		}
-		if out, err = dec.Decode(out, r); err != nil {
+		if out, err = d.dec.Decode(out, r); err != nil {
+			if poison, ok := connectors.IsPoison(err); ok && poison.Stage == connectors.StageTransform {
+				d.letters = append(d.letters, poison.Letter(r, ""))
+				continue
+			}
 			return nil, fmt.Errorf("row %s was decoded before, and now: %w", r.EventID(), err)
 		}
 	}
