@@ -9,8 +9,6 @@ import (
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/cdc"
-	"sluice.io/sluice/connectors/cdc/internal/samples"
-	"sluice.io/sluice/internal/testkit"
 )
 
 const benchRow = `{"id":%d,"customer_id":%d,"status":"PAID","total":"119.90","note":"leave at the door","updated_at":"2026-03-14T09:26:53.123456Z"}`
@@ -70,9 +68,9 @@ func BenchmarkDecodePlainBeforeAlways(b *testing.B) { benchDecode(b, benchEvents
 
 // BenchmarkDecodeSchema decodes captured events with embedded schemas of 3 to 5 kB.
 func BenchmarkDecodeSchema(b *testing.B) {
-	s := samples.LoadStream(b, testkit.Shared(b, "streams/pg-restart"))
+	_, records := loadStream(b, "pg-restart")
 	var recs []connectors.Record
-	for _, r := range s.Records {
+	for _, r := range records {
 		if strings.HasSuffix(r.Topic, ".orders") && r.Value != nil {
 			recs = append(recs, r)
 		}

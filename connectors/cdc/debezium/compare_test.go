@@ -2,31 +2,43 @@ package debezium
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"math"
 	"math/big"
-	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
+	"testing"
 
 	"sluice.io/sluice/connectors"
-	"sluice.io/sluice/connectors/cdc/internal/samples"
 	"sluice.io/sluice/connectors/cdc/internal/typed"
 	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/internal/testkit/streams"
 )
 
 type schemaType = schema.Type
 
+// loadStream reads a captured stream and its records.
+func loadStream(tb testing.TB, name string) (*streams.Stream, []connectors.Record) {
+	tb.Helper()
+	s := streams.Load(tb, name)
+	records := make([]connectors.Record, len(s.Records))
+	for i, r := range s.Records {
+		records[i] = connectors.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, TimestampMs: r.TimestampMs, Key: r.Key, Value: r.Value}
+		for _, h := range r.Headers {
+			records[i].Headers = append(records[i].Headers, connectors.Header{Key: h.Name, Value: h.Value})
+		}
+	}
+	return s, records
+}
+
 // sameText compares a decoded value with the text that the database prints, by the rules of the streams' README.
-func sameText(table *samples.Table, typ string, c cell, want *string) bool {
+func sameText(table *streams.Table, typ string, c cell, want *string) bool {
 	v := c.v
 	if table.Zero && want != nil && strings.Contains(*want, "-00") || table.Zero && want != nil && *want == "0000" {
 		// scenario.md: what cannot be a date is null, or the epoch where the column is NOT NULL; year 0000 is 1900
 		return v.State == connectors.Null || v.Int == 0 || v.Int == 1000000 || v.Int == 1900
 	}
 	if c.rescued != "" {
-		return want != nil && isoTime(*want) == isoTime(c.rescued)
+		return want != nil && streams.ISOTime(*want) == streams.ISOTime(c.rescued)
 	}
 	if want == nil || v.State != connectors.Present {
 		return want == nil && v.State != connectors.Present && v.State != connectors.Unavailable
@@ -61,13 +73,13 @@ func samePresent(db, typ string, v connectors.Value, want string) bool {
 		days, next := typed.ParseDate(want)
 		return next == len(want) && days == v.Int
 	case "time", "time without time zone":
-		return timeMicros(want) == v.Int
+		return streams.ClockMicros(want) == v.Int
 	case "time with time zone": // the connector turns it to UTC
 		a, _, _, ok1 := typed.ParseStamp("2000-01-02T" + v.Str)
 		b, _, _, ok2 := typed.ParseStamp("2000-01-02T" + want)
 		return ok1 && ok2 && (a-b)%(86400*1000000) == 0
 	case "timestamp", "datetime", "timestamp without time zone", "timestamp with time zone":
-		if v.Kind == schema.String && isoTime(v.Str) == isoTime(want) {
+		if v.Kind == schema.String && streams.ISOTime(v.Str) == streams.ISOTime(want) {
 			return true
 		}
 		micros, _, _, ok := typed.ParseStamp(want)
@@ -77,9 +89,9 @@ func samePresent(db, typ string, v connectors.Value, want string) bool {
 		}
 		return ok && micros == got
 	case "interval":
-		return sameInterval(v.Str, want)
+		return streams.SameInterval(v.Str, want)
 	case "hstore":
-		return sameHstore(v.Str, want)
+		return streams.SameHstore(v.Str, want)
 	case "point":
 		if db == "postgresql" {
 			var x, y string
@@ -122,125 +134,14 @@ func sameBits(db string, v connectors.Value, want string) bool {
 	return ok && new(big.Int).SetBytes(be).Cmp(w) == 0
 }
 
-func timeMicros(s string) int64 {
-	neg := strings.HasPrefix(s, "-")
-	s = strings.TrimPrefix(s, "-")
-	hms, frac, _ := strings.Cut(s, ".")
-	var n int64
-	for _, p := range strings.Split(hms, ":") {
-		x, _ := strconv.ParseInt(p, 10, 64)
-		n = n*60 + x
-	}
-	f, _ := strconv.ParseInt((frac + "000000")[:6], 10, 64)
-	n = n*1000000 + f
-	if neg {
-		return -n
-	}
-	return n
-}
-
-// isoTime gives dates and times of PostgreSQL (0044-03-15 BC, 12026-03-15 01:02:03+00) and of Debezium one form.
-func isoTime(s string) string {
-	if d, ok := strings.CutSuffix(s, " BC"); ok {
-		y, rest, _ := strings.Cut(d, "-")
-		n, _ := strconv.Atoi(y)
-		sign := "-"
-		if n == 1 { // 1 BC is the astronomical year 0
-			sign = ""
-		}
-		s = sign + strconv.Itoa(10000 + n - 1)[1:] + "-" + rest
-	}
-	s = strings.TrimPrefix(s, "+")
-	s = strings.Replace(s, " ", "T", 1)
-	s = strings.TrimSuffix(strings.TrimSuffix(s, "Z"), "+00")
-	if strings.Contains(s, ".") {
-		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
-	}
-	return s
-}
-
-var intervalPart = regexp.MustCompile(`(-?[0-9.]+)([YMDHS])`)
-
-func sameInterval(got, want string) bool {
-	parts := func(s string) (months, days int64, micros float64) {
-		date, clock, _ := strings.Cut(strings.TrimPrefix(s, "P"), "T")
-		for _, m := range intervalPart.FindAllStringSubmatch(date, -1) {
-			n, _ := strconv.ParseInt(m[1], 10, 64)
-			switch m[2] {
-			case "Y":
-				months += 12 * n
-			case "M":
-				months += n
-			case "D":
-				days += n
-			}
-		}
-		for _, m := range intervalPart.FindAllStringSubmatch(clock, -1) {
-			f, _ := strconv.ParseFloat(m[1], 64)
-			micros += f * map[string]float64{"H": 3600e6, "M": 60e6, "S": 1e6}[m[2]]
-		}
-		return months, days, micros
-	}
-	m1, d1, t1 := parts(got)
-	m2, d2, t2 := parts(want)
-	return m1 == m2 && d1 == d2 && math.Abs(t1-t2) < 1.5 // the connector's double may be 1 µs off
-}
-
-var hstorePair = regexp.MustCompile(`"((?:[^"\\]|\\.)*)"=>(NULL|"((?:[^"\\]|\\.)*)")`)
-
-func sameHstore(got, want string) bool {
-	var m map[string]*string
-	if json.Unmarshal([]byte(got), &m) != nil {
-		return false
-	}
-	w := map[string]*string{}
-	un := regexp.MustCompile(`\\(.)`)
-	for _, p := range hstorePair.FindAllStringSubmatch(want, -1) {
-		k := un.ReplaceAllString(p[1], "$1")
-		w[k] = nil
-		if p[2] != "NULL" {
-			v := un.ReplaceAllString(p[3], "$1")
-			w[k] = &v
-		}
-	}
-	return reflect.DeepEqual(m, w)
-}
-
 func samePgArray(db, elem string, v connectors.Value, want string) bool {
-	var items []*string
-	in := strings.TrimSuffix(strings.TrimPrefix(want, "{"), "}")
-	for i := 0; i < len(in); {
-		if in[i] == ',' {
-			i++
-		}
-		var b strings.Builder
-		quoted := i < len(in) && in[i] == '"'
-		if quoted {
-			for i++; i < len(in) && in[i] != '"'; i++ {
-				if in[i] == '\\' {
-					i++
-				}
-				b.WriteByte(in[i])
-			}
-			i++
-		} else {
-			for ; i < len(in) && in[i] != ','; i++ {
-				b.WriteByte(in[i])
-			}
-		}
-		s := b.String()
-		if !quoted && s == "NULL" {
-			items = append(items, nil)
-		} else {
-			items = append(items, &s)
-		}
-	}
+	items := streams.PGArray(want)
 	kids := v.Kids()
 	if len(kids) != len(items) {
 		return false
 	}
 	for i := range kids {
-		if !sameText(&samples.Table{Database: db}, elem, cell{v: kids[i]}, items[i]) {
+		if !sameText(&streams.Table{Database: db}, elem, cell{v: kids[i]}, items[i]) {
 			return false
 		}
 	}

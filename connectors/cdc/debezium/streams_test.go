@@ -10,28 +10,27 @@ import (
 	"testing"
 
 	"sluice.io/sluice/connectors"
-	"sluice.io/sluice/connectors/cdc/internal/samples"
-	"sluice.io/sluice/internal/testkit"
+	"sluice.io/sluice/internal/testkit/streams"
 )
 
-var streams = []string{"pg-types", "pg-toast", "pg-evolve", "pg-restart", "maria-types", "maria-orders"}
+var streamNames = []string{"pg-types", "pg-toast", "pg-evolve", "pg-restart", "maria-types", "maria-orders"}
 
 // TestStreams decodes every record of the captured streams and folds the changes by position, per key: what comes out
 // are the tables that the databases showed. So positions, keys, images, placeholders and types are right together.
 func TestStreams(t *testing.T) {
 	t.Parallel()
-	for _, name := range streams {
+	for _, name := range streamNames {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := samples.LoadStream(t, testkit.Shared(t, "streams/"+name))
+			s, records := loadStream(t, name)
 			d := newDecoder(t, always)
 			var changes []connectors.Change
 			found := map[string]int{}
-			for i := range s.Records {
+			for i := range records {
 				n := len(changes)
 				var err error
-				if changes, err = d.Decode(changes, &s.Records[i]); err != nil {
-					t.Fatalf("%s: %v\n%s", s.Records[i].EventID(), err, s.Records[i].Value)
+				if changes, err = d.Decode(changes, &records[i]); err != nil {
+					t.Fatalf("%s: %v\n%s", records[i].EventID(), err, records[i].Value)
 				}
 				found[outcome(changes[n:], nil)]++
 				checkRebuild(t, d, &changes[n])
@@ -41,7 +40,7 @@ func TestStreams(t *testing.T) {
 				kinds = append(kinds, fmt.Sprintf("%s %d", k, n))
 			}
 			sort.Strings(kinds)
-			t.Logf("%s: %d records: %s", name, len(s.Records), strings.Join(kinds, ", "))
+			t.Logf("%s: %d records: %s", name, len(records), strings.Join(kinds, ", "))
 			tombstones := 0
 			for _, topic := range s.Topics {
 				tombstones += topic.Tombstones
@@ -150,7 +149,7 @@ func keyText(r connectors.Row) string {
 
 // foldTable replays the changes of a table in the order of their positions, with repeats removed, unavailable values
 // carried, and the creates and deletes of a key inside one transaction counted net (formats 1.6).
-func foldTable(all []connectors.Change, table *samples.Table) []row {
+func foldTable(all []connectors.Change, table *streams.Table) []row {
 	var list []*connectors.Change
 	for i := range all {
 		c := &all[i]
@@ -258,7 +257,7 @@ func sameImage(c *connectors.Change, r row) bool {
 	return !c.Before.IsZero() && cells(c.Before).text() == r.text()
 }
 
-func compareTable(t *testing.T, table *samples.Table, got []row) {
+func compareTable(t *testing.T, table *streams.Table, got []row) {
 	t.Helper()
 	if len(got) != len(table.Rows) {
 		t.Errorf("%s: %d rows, want %d", table.Name, len(got), len(table.Rows))
@@ -316,7 +315,7 @@ func show(s *string) string {
 }
 
 // keyColumns are the columns by which rows are paired; a table without key is paired by all, as texts.
-func keyColumns(table *samples.Table) []string {
+func keyColumns(table *streams.Table) []string {
 	if len(table.PrimaryKey) > 0 {
 		return table.PrimaryKey
 	}
@@ -327,7 +326,7 @@ func keyColumns(table *samples.Table) []string {
 	return all
 }
 
-func rowKey(table *samples.Table, r row) string {
+func rowKey(table *streams.Table, r row) string {
 	var parts []string
 	for _, n := range keyColumns(table) {
 		text := render(r[n].v)
@@ -341,7 +340,7 @@ func normal(s *string) string {
 	case s == nil:
 		return "NULL"
 	case len(*s) > 16 && (strings.HasSuffix(*s, "+00") || strings.HasSuffix(*s, " BC") || strings.HasSuffix(*s, "Z")):
-		return isoTime(*s)
+		return streams.ISOTime(*s)
 	}
 	return strings.TrimRight(*s, " ")
 }

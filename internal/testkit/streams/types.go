@@ -23,7 +23,7 @@ func (t *Table) same(typ string, c cell, want *string) bool {
 		return c.null() || strings.HasPrefix(s, "1970-01-01") || s == "0" || s == "1900"
 	}
 	if c.saved {
-		return want != nil && (*want == c.rescued || isoTime(*want) == isoTime(c.rescued) || sameText(t.Database, typ, cell{json: quote(c.rescued)}, *want) ||
+		return want != nil && (*want == c.rescued || ISOTime(*want) == ISOTime(c.rescued) || sameText(t.Database, typ, cell{json: quote(c.rescued)}, *want) ||
 			sameText(t.Database, typ, cell{json: json.RawMessage(c.rescued)}, *want))
 	}
 	if want == nil || c.null() {
@@ -67,23 +67,23 @@ func sameText(db, typ string, c cell, want string) bool {
 		if n, err := strconv.ParseInt(got, 10, 64); err == nil {
 			got = time.Unix(n*86400, 0).UTC().Format("2006-01-02")
 		}
-		return isoTime(got) == isoTime(want)
+		return ISOTime(got) == ISOTime(want)
 	case "time", "time without time zone":
 		n, err := strconv.ParseInt(got, 10, 64)
-		return err == nil && (n == clockMicros(want) || n*1000 == clockMicros(want)) || isoTime(got) == isoTime(want)
+		return err == nil && (n == ClockMicros(want) || n*1000 == ClockMicros(want)) || ISOTime(got) == ISOTime(want)
 	case "time with time zone": // the connector turns it to UTC
 		return (zonedMicros(got)-zonedMicros(want))%(86400*1000000) == 0
 	case "timestamp", "datetime", "timestamp without time zone", "timestamp with time zone":
 		if n, err := strconv.ParseInt(got, 10, 64); err == nil {
 			micros := time.UnixMicro(n).UTC().Format("2006-01-02T15:04:05.999999")
 			millis := time.UnixMilli(n).UTC().Format("2006-01-02T15:04:05.999999")
-			return isoTime(micros) == isoTime(want) || isoTime(millis) == isoTime(want)
+			return ISOTime(micros) == ISOTime(want) || ISOTime(millis) == ISOTime(want)
 		}
-		return isoTime(got) == isoTime(want)
+		return ISOTime(got) == ISOTime(want)
 	case "interval":
-		return sameInterval(got, want)
+		return SameInterval(got, want)
 	case "hstore":
-		return sameHstore(got, want)
+		return SameHstore(got, want)
 	case "point", "geometry":
 		return sameShape(db, base, got, want)
 	case "bit", "bit varying":
@@ -144,7 +144,8 @@ func sameBits(db, got, want string) bool {
 	return big1.Cmp(w) == 0
 }
 
-func clockMicros(s string) int64 {
+// ClockMicros gives the microseconds of a time or duration as databases print it: -838:59:59.5.
+func ClockMicros(s string) int64 {
 	neg := strings.HasPrefix(s, "-")
 	hms, frac, _ := strings.Cut(strings.TrimPrefix(s, "-"), ".")
 	var n int64
@@ -163,9 +164,9 @@ var zone = regexp.MustCompile(`(Z|[+-]\d\d(:?\d\d)?(:\d\d)?)$`)
 
 func zonedMicros(s string) int64 {
 	z := zone.FindString(s)
-	n := clockMicros(strings.TrimSuffix(s, z))
+	n := ClockMicros(strings.TrimSuffix(s, z))
 	if z != "" && z != "Z" {
-		h := clockMicros(strings.TrimLeft(z, "+-") + ":00:00"[3*strings.Count(z, ":"):])
+		h := ClockMicros(strings.TrimLeft(z, "+-") + ":00:00"[3*strings.Count(z, ":"):])
 		if z[0] == '+' {
 			return n - h
 		}
@@ -174,8 +175,8 @@ func zonedMicros(s string) int64 {
 	return n
 }
 
-// isoTime gives dates and times of databases (0044-03-15 BC, 12026-03-15 01:02:03+00) and of Delta one form.
-func isoTime(s string) string {
+// ISOTime gives dates and times of databases (0044-03-15 BC, 12026-03-15 01:02:03+00) and of Delta one form.
+func ISOTime(s string) string {
 	if d, ok := strings.CutSuffix(s, " BC"); ok {
 		y, rest, _ := strings.Cut(d, "-")
 		n, _ := strconv.Atoi(y)
@@ -196,7 +197,8 @@ func isoTime(s string) string {
 
 var intervalPart = regexp.MustCompile(`(-?[0-9.]+)([YMDHS])`)
 
-func sameInterval(got, want string) bool {
+// SameInterval compares two ISO 8601 intervals; the connector's double may be 1 µs off.
+func SameInterval(got, want string) bool {
 	parts := func(s string) (months, days int64, micros float64) {
 		date, clock, _ := strings.Cut(strings.TrimPrefix(s, "P"), "T")
 		for _, m := range intervalPart.FindAllStringSubmatch(date, -1) {
@@ -226,8 +228,8 @@ var (
 	escaped    = regexp.MustCompile(`\\(.)`)
 )
 
-// sameHstore takes JSON text of an object, or a map as a list of pairs.
-func sameHstore(got, want string) bool {
+// SameHstore compares with PostgreSQL's hstore text. It takes JSON text of an object, or a map as a list of pairs.
+func SameHstore(got, want string) bool {
 	m := map[string]*string{}
 	if strings.HasPrefix(got, "[") {
 		var pairs [][2]*string
@@ -258,7 +260,7 @@ func sameArray(db, elem, got, want string) bool {
 	if json.Unmarshal([]byte(got), &cells) != nil {
 		return false
 	}
-	items := pgArray(want)
+	items := PGArray(want)
 	if len(cells) != len(items) {
 		return false
 	}
@@ -271,7 +273,8 @@ func sameArray(db, elem, got, want string) bool {
 	return true
 }
 
-func pgArray(text string) []*string {
+// PGArray takes PostgreSQL's array text apart; nil is NULL.
+func PGArray(text string) []*string {
 	var items []*string
 	in := strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}")
 	for i := 0; i < len(in); {
