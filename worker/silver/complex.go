@@ -113,7 +113,7 @@ func (w *work) lateForMoved(i int, events []fold.Event) {
 		if e.Image == nil || e.Op == connectors.Delete {
 			continue
 		}
-		if k := w.nextMove(h, e.Stamp); k >= 0 {
+		if k := w.nextMove(h, e.Stamp); k >= 0 && fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) {
 			img := e.Image.Clone()
 			img.Stamp = e.Stamp
 			w.patch(k, img)
@@ -158,8 +158,8 @@ func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Ima
 			}
 		}
 		k := w.nextMove(to, at)
-		if k < 0 {
-			return
+		if k < 0 || w.state.Moves[k].Born != origin {
+			return // the row that left later was another one
 		}
 		w.patch(k, img)
 		mv := &w.state.Moves[k]
@@ -326,7 +326,7 @@ func (w *work) foldGroup(i int) {
 }
 
 func (w *work) foldInput(c *complexGroup, events []fold.Event) fold.Input {
-	return fold.Input{Base: c.inBase, Events: events, Fills: c.fills, Moved: func(e *fold.Event) *fold.Image { return w.movedRow(c.h, e) },
+	return fold.Input{Key: c.h, Base: c.inBase, Events: events, Fills: c.fills, Moved: func(e *fold.Event) *fold.Image { return w.movedRow(c.h, e) },
 		Rules: fold.Rules{Soft: w.m.soft(), IgnoreNulls: w.m.opt.Config.SilverIgnoreNullUpdates}}
 }
 
@@ -394,7 +394,7 @@ func (w *work) openEvent(e *state.Event) fold.Event {
 
 // movedRow gives the row that e's row was under its old key.
 func (w *work) movedRow(to fold.Hash, e *fold.Event) *fold.Image {
-	origin := e.Origin()
+	origin := e.Origin(e.From)
 	if gi := w.findGroup(e.From); gi >= 0 && w.groups[gi].cx >= 0 {
 		out := w.foldPrefix(int(w.groups[gi].cx), e.Stamp)
 		for k := range out.Moves {
@@ -507,6 +507,9 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 			continue
 		}
 		x := state.Move{From: c.h, To: mv.To, Stamp: mv.Stamp, Origin: mv.Origin, AtMs: atMs}
+		if mv.Image != nil {
+			x.Born = mv.Image.Origin
+		}
 		if parked && mv.Image != nil {
 			x.Row = w.toRow(mv.Image, true)
 		}
@@ -520,7 +523,7 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 		}
 		for _, j := range w.m.moved[e.From] {
 			mv := &w.state.Moves[j]
-			if mv.To != c.h || mv.Origin != e.Origin() || mv.Row == nil {
+			if mv.To != c.h || mv.Origin != e.Origin(e.From) || mv.Row == nil {
 				continue
 			}
 			mv.Row = nil
@@ -540,7 +543,7 @@ func (w *work) needed(from fold.Hash, mv *fold.Move) (keep, parked bool) {
 			if e.op == connectors.Delete || e.c.OldKey.Shape == nil {
 				continue
 			}
-			if h, why := w.keyHash(e.c, e.c.OldKey); why == "" && h == from && originOf(e) == mv.Origin {
+			if h, why := w.keyHash(e.c, e.c.OldKey); why == "" && h == from && originOf(e, from) == mv.Origin {
 				return w.groups[gi].cx >= 0 && rowGaps(e), false // its second half is here
 			}
 		}
@@ -560,9 +563,9 @@ func (w *work) needed(from fold.Hash, mv *fold.Move) (keep, parked bool) {
 	return e.Carried() || w.nextMove(mv.To, mv.Stamp) >= 0, false
 }
 
-func originOf(e *event) string {
+func originOf(e *event, from fold.Hash) string {
 	fe := fold.Event{Stamp: e.st, Tx: fold.TxKey(e.c)}
-	return fe.Origin()
+	return fe.Origin(from)
 }
 
 func rowGaps(e *event) bool {

@@ -265,7 +265,7 @@ func (w *work) rowChange(c *connectors.Change) {
 		return
 	}
 	st := w.stamp(c, p)
-	if c.Op == connectors.Delete {
+	if c.Op == connectors.Delete && !c.Filtered {
 		w.remember(p, c, h)
 		if w.m.opt.Config.SilverDeleteMode == "ignore" {
 			return

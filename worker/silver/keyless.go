@@ -38,7 +38,7 @@ func (w *work) keyless(c *connectors.Change, p *partition) {
 		return
 	}
 	st := w.stamp(c, p)
-	if removes && w.m.opt.Config.SilverDeleteMode == "ignore" && c.Op == connectors.Delete {
+	if c.Op == connectors.Delete && !c.Filtered && w.m.opt.Config.SilverDeleteMode == "ignore" {
 		return
 	}
 	if c.Op == connectors.Update && sameRow(c.Before, c.After) {

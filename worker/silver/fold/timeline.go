@@ -30,16 +30,17 @@ type Base struct {
 	Image *Image
 }
 
-// Origin names the key change that the event is a half of. The halves differ in the last fields of their positions, the
-// order inside the transaction and the sub order.
-func (e *Event) Origin() string {
-	if e.Tx != "" {
-		return e.Tx
-	}
+// Origin names the key change that the event is a half of, from is the old key. The halves have one position but for its last
+// fields, the order inside the transaction and the sub order.
+func (e *Event) Origin(from Hash) string {
+	b := []byte(e.Tx)
 	if n := len(e.Stamp.Pos) - 9; n > 0 {
-		return e.Stamp.Pos[:n]
+		b = []byte(e.Stamp.Pos[:n])
 	}
-	return ""
+	for i := 56; i >= 0; i -= 8 {
+		b = append(b, byte(from.Lo>>i))
+	}
+	return string(append(b, byte(from.Hi>>24), byte(from.Hi>>16), byte(from.Hi>>8), byte(from.Hi)))
 }
 
 // Fill is an older image that came late for the key that a row had before a key change: it tells columns that the row
@@ -53,6 +54,7 @@ type Fill struct {
 
 // Input is what Fold needs to know of one key.
 type Input struct {
+	Key    Hash
 	Base   *Base // nil: the key is unknown
 	Events []Event
 	Fills  []Fill
@@ -260,7 +262,7 @@ func (f *folder) base() {
 			from := img.From[col]
 			best, src := from, (*Image)(nil)
 			if f.img != nil {
-				if t, ok := f.known(col); ok && Compare(t, best) > 0 {
+				if t, ok := f.known(col); ok && Compare(t, best) > 0 && SinceBirth(img.Origin, t) {
 					best, src = t, f.img
 				}
 			}
@@ -311,6 +313,16 @@ func (f *folder) known(col int) (Stamp, bool) {
 	return f.img.told(col), true
 }
 
+// SinceBirth tells whether an event of a key is not older than the key change by which its row came: what is older told of
+// another row.
+func SinceBirth(origin string, t Stamp) bool {
+	n := len(origin) - 12
+	if n <= 0 || len(t.Pos) < n {
+		return true
+	}
+	return t.Pos[:n] >= origin[:n]
+}
+
 func (s Stamp) set() bool { return s.Pos != "" || s.Off != 0 || s.Part != 0 || s.Epoch != 0 }
 
 func (f *folder) upsert(e *Event) {
@@ -359,7 +371,7 @@ func (f *folder) upsert(e *Event) {
 		if !e.From.IsZero() && e.Op != connectors.Update && !asked && f.in.Moved != nil {
 			moved, asked = f.in.Moved(e), true
 			if moved != nil {
-				img.Origin = e.Origin()
+				img.Origin = e.Origin(e.From)
 			}
 		}
 		null := v.State == connectors.Null
@@ -371,13 +383,17 @@ func (f *folder) upsert(e *Event) {
 		case null:
 		default:
 			*v = connectors.NullValue()
-			img.setFrom(i, f.floor)
+			if e.From.IsZero() {
+				img.setFrom(i, f.floor)
+			} else {
+				img.setFrom(i, Stamp{}) // any row of the old key tells more
+			}
 			f.out.Unfilled++
 		}
 	}
 	if img.Origin == "" && len(img.From) > 0 {
 		if !e.From.IsZero() {
-			img.Origin = e.Origin()
+			img.Origin = e.Origin(e.From)
 		} else if old != nil {
 			img.Origin = old.Origin
 		}
@@ -406,7 +422,7 @@ func (f *folder) remove(e *Event) {
 		return
 	}
 	if !e.To.IsZero() && !f.late {
-		m := Move{Stamp: e.Stamp, To: e.To, Origin: e.Origin()}
+		m := Move{Stamp: e.Stamp, To: e.To, Origin: e.Origin(f.in.Key)}
 		if f.live && f.img != nil {
 			m.Image = f.img
 		} else if e.Before != nil {

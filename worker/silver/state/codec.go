@@ -168,6 +168,7 @@ func (s *State) Encode() []byte {
 			e.hash(m.To)
 			e.stamp(m.Stamp)
 			e.str(m.Origin)
+			e.str(m.Born)
 			e.i(m.AtMs)
 			e.row(m.Row)
 		}
@@ -230,7 +231,7 @@ func (s *State) item(in *dec, id uint64) {
 		}
 		s.Opens = append(s.Opens, o)
 	case 6:
-		s.Moves = append(s.Moves, Move{From: in.hash(), To: in.hash(), Stamp: in.stamp(), Origin: in.str(), AtMs: in.i(), Row: in.row()})
+		s.Moves = append(s.Moves, Move{From: in.hash(), To: in.hash(), Stamp: in.stamp(), Origin: in.str(), Born: in.str(), AtMs: in.i(), Row: in.row()})
 	case 7:
 		s.Segments = append(s.Segments, Segment{in.str(), in.i(), in.i(), in.i()})
 	case 8:

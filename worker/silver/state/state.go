@@ -92,8 +92,9 @@ type Event struct {
 type Move struct {
 	From, To fold.Hash
 	Stamp    fold.Stamp
-	Origin   string // names the key change
-	AtMs     int64
+	// Origin names the key change, Born the one by which the row had come to From, "" where it was inserted there.
+	Origin, Born string
+	AtMs         int64
 	// Row is the row as it left, as far as its columns may be unavailable in the second half; nil when that was merged.
 	Row *Row
 }
