@@ -158,6 +158,10 @@ type Change struct {
 	// CaptureTsNs is the connector's clock when it made the event; 0: unknown.
 	CaptureTsNs int64
 
+	// Filtered tells that this Delete was made of a change to whose row silver.filter does not apply any more: After is
+	// that row. It deletes whatever silver.delete.mode says.
+	Filtered bool
+
 	// Route is the topic's name that a transform gave the change, for paths; empty: Record.Topic.
 	Route string
 

@@ -12,7 +12,8 @@ type Decoder interface {
 	// Control change: never none, so that bronze has a row for each record (D6).
 	//
 	// A record that has no meaning in the decoder's format gives a *DecodeError (a dead letter); other errors are
-	// of the environment (a schema registry that does not answer) and are to be retried.
+	// of the environment (a schema registry that does not answer) and are to be retried. With a *DecodeError of
+	// StageTransform the changes are appended all the same, as Controls: the record has a meaning, and its row in bronze.
 	//
 	// The changes refer to rec and its bytes; their Rows are valid for ever (they are never reused).
 	Decode(dst []Change, rec *Record) ([]Change, error)
@@ -39,6 +40,8 @@ const (
 
 // DecodeError says why a record has no meaning. The record goes to the dead letters with it.
 type DecodeError struct {
+	// Stage is where it went wrong; empty: StageDecode.
+	Stage  Stage
 	Class  string // one of the Class constants
 	Reason string // a sentence for a person, with the member and what was found
 	Err    error  // may be nil
@@ -54,6 +57,18 @@ func (e *DecodeError) Error() string {
 
 // Unwrap gives the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
+
+// Letter makes the dead letter that the record becomes.
+func (e *DecodeError) Letter(rec *Record, connector string) DeadLetter {
+	l := DeadLetter{Record: rec, Connector: connector, Stage: e.Stage, Class: e.Class, Reason: e.Reason}
+	if l.Stage == "" {
+		l.Stage = StageDecode
+	}
+	if e.Err != nil {
+		l.Reason += ": " + e.Err.Error()
+	}
+	return l
+}
 
 // Poison makes a DecodeError.
 func Poison(class, format string, args ...any) error {

@@ -211,13 +211,67 @@ func TestPolicyAndCode(t *testing.T) {
 	if _, err = Parse(base("consumer.override.sasl.mechanism", "PLAIN"), Defaults{OverridePolicy: "Principal"}); err != nil {
 		t.Error(err)
 	}
-	for _, kv := range [][]string{{"transforms", "x", "transforms.x.type", "Filter"}, {"value.converter", AvroConverter, "value.converter.schema.registry.url", "http://r"}} {
-		_, err = Parse(base(kv...), Defaults{})
-		if err == nil || !strings.Contains(err.Error(), "not built into this version") {
-			t.Error(err)
+	avro := base("value.converter", AvroConverter, "value.converter.schema.registry.url", "http://r")
+	_, err = Parse(avro, Defaults{})
+	if err == nil || !strings.Contains(err.Error(), "not built into this version") {
+		t.Error(err)
+	}
+	if _, err = Parse(avro, Defaults{CanRun: anything}); err != nil {
+		t.Error(err)
+	}
+}
+
+const apache = "org.apache.kafka.connect.transforms."
+
+func TestTransformsThatRun(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		set  []string
+		want []string // texts in the messages, one each; none: it is accepted
+	}{
+		{[]string{"transforms", "x", "transforms.x.type", "Filter"}, nil},
+		{[]string{"transforms", "x", "transforms.x.type", apache + "ReplaceField$Value", "transforms.x.renames", "a:b"}, nil},
+		{[]string{"transforms", "x", "transforms.x.type", "RegexRouter", "transforms.x.regex", "a", "transforms.x.replacement", "b",
+			"transforms.x.predicate", "p", "predicates", "p", "predicates.p.type", "TopicNameMatches", "predicates.p.pattern", "a.*"}, nil},
+		{[]string{"transforms", "x", "transforms.x.type", apache + "Flatten$Value"},
+			[]string{"transforms.x.type: this transformation is known by name and not built into this version of Sluice; there are Filter, InsertField$Key, InsertField$Value, MaskField$Key"}},
+		{[]string{"transforms", "x", "transforms.x.type", "RegexRouter", "transforms.x.regex", "a", "transforms.x.replacement", "b",
+			"transforms.x.predicate", "p", "predicates", "p", "predicates.p.type", "HasHeaderKey", "predicates.p.name", "h"},
+			[]string{"Invalid value p for configuration transforms.x.predicate: a RegexRouter decides into which table a whole topic goes"}},
+		{[]string{"transforms", "x", "transforms.x.type", "ReplaceField$Value", "transforms.x.renames", "ab"},
+			[]string{"Invalid value ab for configuration transforms.x.renames: renames has \"ab\", which is not old:new"}},
+		{[]string{"silver.filter", "after.total > 10 && table == 'orders'"}, nil},
+		{[]string{"silver.filter", "after.total >\n  10 && tabel == 'orders'"}, []string{"for configuration silver.filter: line 2, column 9: undeclared reference to 'tabel'"}},
+		{[]string{"silver.filter", "after.total >"}, []string{"line 1, column 14: Syntax error"}},
+		{[]string{"silver.filter", "table"}, []string{"the expression gives string, and is to give true or false"}},
+		{[]string{"silver.filter", "table ==", "silver.columns.mask", "card"}, []string{"silver.columns.mask.salt: silver.columns.mask needs a salt", "line 1, column 9"}},
+		{[]string{"silver.columns.mask", "card", "silver.columns.mask.salt", "pepper"}, nil},
+	} {
+		r := Validate(base(c.set...))
+		got := r.Errors()
+		if len(got) != len(c.want) || r.ErrorCount != len(got) {
+			t.Errorf("%q: %q, count %d", c.set, got, r.ErrorCount)
+			continue
 		}
-		if _, err = Parse(base(kv...), Defaults{CanRun: anything}); err != nil {
-			t.Error(err)
+		for i, w := range c.want {
+			if !strings.Contains(got[i], w) {
+				t.Errorf("%q: %q, want %q", c.set, got[i], w)
+			}
+		}
+	}
+}
+
+func TestSilverTopic(t *testing.T) {
+	t.Parallel()
+	s, err := Parse(base("transforms", "x, y", "transforms.x.type", "RegexRouter", "transforms.x.regex", `shard\d\.(.*)`, "transforms.x.replacement", "$1",
+		"transforms.y.type", "RegexRouter", "transforms.y.regex", "(.*)", "transforms.y.replacement", "all_$1", "transforms.y.predicate", "p",
+		"predicates", "p", "predicates.p.type", "TopicNameMatches", "predicates.p.pattern", "orders"), Defaults{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for topic, want := range map[string]string{"shard1.orders": "all_orders", "shard2.orders": "all_orders", "shard1.users": "users", "other": "other"} {
+		if got := s.SilverTopic(topic); got != want {
+			t.Errorf("%s goes to %s, want %s", topic, got, want)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func Conflict(a, b *Sink) (table string, found bool) {
 func paths(s *Sink, topic string) []string {
 	out := []string{ResolvePath(s.BronzePath, topic, nil, s.Name)}
 	if s.SilverEnabled {
-		out = append(out, ResolvePath(s.SilverPath, topic, nil, s.Name))
+		out = append(out, ResolvePath(s.SilverPath, s.SilverTopic(topic), nil, s.Name))
 	}
 	return out
 }

@@ -68,6 +68,7 @@ func (e *evaluation) sink() (*Sink, error) {
 		SilverDeleteMode: get("silver.delete.mode").text, SilverTruncateMode: get("silver.truncate.mode").text,
 		SilverIgnoreNullUpdates: yes("silver.ignore.null.updates"),
 		SilverColumnsInclude:    get("silver.columns.include").list, SilverColumnsExclude: get("silver.columns.exclude").list,
+		SilverColumnsMask:        get("silver.columns.mask").list,
 		SilverTombstoneRetention: ms("silver.tombstone.retention.ms"), SilverCompatibility: get("silver.compatibility").text,
 		SilverPartitionBy: get("silver.partition.by").list, SilverCDF: yes("silver.change.data.feed"),
 		SilverMongoFlatten: yes("silver.mongo.flatten"), SilverFilter: get("silver.filter").text,
@@ -91,6 +92,7 @@ func (e *evaluation) sink() (*Sink, error) {
 		s.GroupID = "connect-" + s.Name
 	}
 	s.Transforms, s.Predicates = e.transforms(), e.predicates()
+	s.stages, s.router = e.stageProps(), e.chain.Router()
 	if s.TopicsRegex != "" {
 		re, err := compileFull(s.TopicsRegex)
 		if err != nil { // checked above

@@ -3,6 +3,8 @@ package config
 import (
 	"regexp"
 	"time"
+
+	"sluice.io/sluice/connectors/smt"
 )
 
 // Sink is the configuration of one LakehouseSink connector, parsed and checked. It is immutable.
@@ -41,6 +43,7 @@ type Sink struct {
 	SilverIgnoreNullUpdates  bool
 	SilverColumnsInclude     []string
 	SilverColumnsExclude     []string
+	SilverColumnsMask        []string
 	SilverTombstoneRetention time.Duration
 	SilverCompatibility      string // widest, full
 	SilverPartitionBy        []string
@@ -71,8 +74,16 @@ type Sink struct {
 	// ReloadOnChange is config.action.reload: restart tasks when a secret behind a reference has changed.
 	ReloadOnChange bool
 
-	topics *regexp.Regexp // of TopicsRegex, for whole names
+	topics *regexp.Regexp    // of TopicsRegex, for whole names
+	stages map[string]string // what Chain compiles, references resolved
+	router smt.Router
 }
+
+// Chain compiles the transforms, silver.filter and the masks. A Chain belongs to one goroutine, so each decoder gets its own.
+func (s *Sink) Chain() (*smt.Chain, error) { return smt.New(s.stages) }
+
+// SilverTopic is the name under which the changes of a topic go to silver: RegexRouters change it. It stands for ${topic} in SilverPath.
+func (s *Sink) SilverTopic(topic string) string { return s.router.Route(topic) }
 
 // Transform is one transformation of transforms.
 type Transform struct {

@@ -2,11 +2,14 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"sluice.io/sluice/connectors/smt"
 )
 
 // Defaults are what a node's settings give to connectors that say nothing.
@@ -137,6 +140,7 @@ type evaluation struct {
 	report   Report
 	values   map[string]value
 	known    []string
+	chain    *smt.Chain // what programs compiled
 }
 
 func evaluate(p *Plugin, props map[string]*string, d Defaults) *evaluation {
@@ -178,6 +182,9 @@ func evaluate(p *Plugin, props map[string]*string, d Defaults) *evaluation {
 	e.rest()
 	if p.lakehouse && e.report.ErrorCount == 0 {
 		e.canRun() // last: of a transformation that is written wrongly, that is what there is to say first
+	}
+	if p.lakehouse && e.report.ErrorCount == 0 {
+		e.programs()
 	}
 	return e
 }
@@ -405,7 +412,7 @@ func (e *evaluation) canRun() {
 			return
 		}
 		if p := e.registry.find(v.text, kind); p != nil && !can(kind, p.Class) {
-			e.fail(key, "this "+string(kind)+" is known by name and not built into this version of Sluice; "+wayOut(kind))
+			e.fail(key, "this "+string(kind)+" is known by name and not built into this version of Sluice; "+e.wayOut(kind, can))
 		}
 	}
 	for _, k := range []string{"key.converter", "value.converter"} {
@@ -420,23 +427,68 @@ func (e *evaluation) canRun() {
 }
 
 // BuiltIn tells which plugins have code behind them where nobody says otherwise: change events are read from bytes that
-// are text, so these converters; headers are kept as bytes whatever their converter.
+// are text, so these converters; headers are kept as bytes whatever their converter; transformations are those of connectors/smt.
 func BuiltIn(kind PluginKind, class string) bool {
 	switch kind {
 	case KindConverter:
 		return class == JSONConverter || class == StringConverter || class == ByteArrayConverter
 	case KindTransformation, KindPredicate:
-		return false
+		return smt.CanRun(class)
 	default:
 		return true
 	}
 }
 
-func wayOut(kind PluginKind) string {
+// wayOut lists what can be used instead.
+func (e *evaluation) wayOut(kind PluginKind, can func(PluginKind, string) bool) string {
 	if kind == KindConverter {
 		return "use " + JSONConverter + ", which reads JSON with and without schemas"
 	}
-	return "remove it (columns are chosen by silver.columns.include and .exclude, rows by silver.filter, names by silver.path)"
+	var names []string
+	for _, class := range e.registry.classes(kind) {
+		if can(kind, class) {
+			names = append(names, class[strings.LastIndexByte(class, '.')+1:])
+		}
+	}
+	return "there are " + strings.Join(names, ", ") + " (columns are chosen by silver.columns.include and .exclude as well, rows by silver.filter, names by silver.path)"
+}
+
+// programs compiles the transformations, silver.filter and the masks. It tells all that is wrong.
+func (e *evaluation) programs() {
+	var err error
+	if e.chain, err = smt.New(e.stageProps()); err == nil {
+		return
+	}
+	for _, err := range joined(err) {
+		if c, ok := errors.AsType[*smt.ConfigError](err); ok {
+			e.fail(c.Key, c.Err.Error())
+		} else {
+			e.fail("transforms", err.Error())
+		}
+	}
+}
+
+func joined(err error) []error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
+}
+
+// stageProps are the resolved properties that connectors/smt reads.
+func (e *evaluation) stageProps() map[string]string {
+	out := map[string]string{}
+	for k, v := range e.resolved {
+		if v != nil && (strings.HasPrefix(k, "transforms.") || strings.HasPrefix(k, "predicates.") || strings.HasPrefix(k, "silver.")) {
+			out[k] = *v
+		}
+	}
+	for _, k := range []string{"silver.columns.mask", "silver.columns.mask.salt", "silver.filter", "silver.keys", "predicates", "transforms"} {
+		if v := e.get(k); !v.null {
+			out[k] = v.text
+		}
+	}
+	return out
 }
 
 // rest looks at the keys that nothing has defined.

@@ -48,7 +48,7 @@ func newReplace(s settings) (editor, error) {
 	for _, r := range list(s.get("renames")) {
 		from, to, ok := strings.Cut(r, ":")
 		if !ok || from == "" || to == "" {
-			return nil, fmt.Errorf("renames has %q, which is not old:new", r)
+			return nil, wrong("renames", "renames has %q, which is not old:new", r)
 		}
 		renames[from] = to
 	}
@@ -94,7 +94,7 @@ func newReplace(s settings) (editor, error) {
 func newMask(s settings) (editor, error) {
 	fields := list(s.get("fields"))
 	if len(fields) == 0 {
-		return nil, fmt.Errorf("fields is missing")
+		return nil, wrong("fields", "fields is missing")
 	}
 	replacement := s.get("replacement")
 	var known plans[[]int]
@@ -199,7 +199,7 @@ func newInsert(s settings) (editor, error) {
 	if static := s.get("static.field"); static != "" {
 		value := s.get("static.value")
 		if value == "" {
-			return nil, fmt.Errorf("static.value is missing")
+			return nil, wrong("static.value", "static.value is missing")
 		}
 		add("static.field", schema.String, func(*connectors.Change) connectors.Value { return connectors.Text(value) })
 	}

@@ -83,6 +83,7 @@ var keepers = []keeper{
 	{"github.com/valyala/fastjson", []string{"connectors"}},
 	{"github.com/twmb/franz-go/pkg/kfake", []string{"cmd/sluice/dev", "internal/devbroker", "internal/testkit"}},
 	{"github.com/twmb/franz-go/pkg/kgo", []string{"cmd/sluice/dev", "cmd/sluice/bench", "internal/devbroker", "internal/shop", "internal/testkit"}},
+	{"github.com/google/cel-go", []string{"connectors/smt"}},
 	{"github.com/spf13/cobra", []string{"cmd"}},
 	{"github.com/knadh/koanf", []string{"cmd"}},
 }

@@ -226,7 +226,7 @@ func (l *lakePort) Tables(ctx context.Context) ([]api.Table, error) {
 			if err := add(config.ResolvePath(s.BronzePath, t.Name, nil, s.Name), "bronze"); err != nil {
 				return nil, err
 			}
-			if silver := config.ResolvePath(s.SilverPath, t.Name, nil, s.Name); s.SilverEnabled && !strings.Contains(silver, "${") {
+			if silver := config.ResolvePath(s.SilverPath, s.SilverTopic(t.Name), nil, s.Name); s.SilverEnabled && !strings.Contains(silver, "${") {
 				if err := add(silver, "silver"); err != nil {
 					return nil, err
 				}

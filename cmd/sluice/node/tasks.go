@@ -24,7 +24,7 @@ func tasksOf(s *config.Sink, topics []ownership.Topic) []ownership.Task {
 			}
 			out = append(out, task)
 		}
-		path := config.ResolvePath(s.SilverPath, t.Name, nil, s.Name)
+		path := config.ResolvePath(s.SilverPath, s.SilverTopic(t.Name), nil, s.Name)
 		tables[path] = append(tables[path], t.Name)
 	}
 	if s.SilverEnabled {
