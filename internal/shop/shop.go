@@ -45,7 +45,7 @@ type Mishaps struct {
 // Calm is a life without mishaps; Usual is what `sluice dev` shows; Rough is for tests that want to see all of it soon.
 var (
 	Calm  = Mishaps{}
-	Usual = Mishaps{Truncate: 100, Restart: 300, Late: 4_000, Malformed: 700, KeyChange: 8_000, Reborn: 4_000}
+	Usual = Mishaps{Truncate: 100, Restart: 400, Late: 4_000, Malformed: 2_000, KeyChange: 8_000, Reborn: 4_000}
 	Rough = Mishaps{Truncate: 2_500, Restart: 5_000, Late: 25_000, Malformed: 8_000, KeyChange: 30_000, Reborn: 20_000}
 )
 

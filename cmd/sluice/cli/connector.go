@@ -300,6 +300,9 @@ func (a *app) connectorValidate(client clientFunc) *cobra.Command {
 			if config["connector.class"] == "" {
 				config["connector.class"] = "LakehouseSink"
 			}
+			if config["name"] == "" {
+				config["name"] = "unnamed" // a configuration is valid under any name
+			}
 			var report struct {
 				Errors  int `json:"error_count"`
 				Configs []struct {

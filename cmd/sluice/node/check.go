@@ -30,12 +30,11 @@ func checkProperties(p kafka.Properties) error {
 }
 
 // checkBroker looks whether the broker of the settings can be reached.
-func (n *Node) checkBroker(ctx context.Context, p kafka.Properties) error {
+func (n *Node) checkBroker(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	if _, err := n.clients.get(ctx, &config.Sink{}); err != nil {
-		return fmt.Errorf("kafka.bootstrap.servers is %q: %w; is the broker running, and do security.protocol and the credentials under kafka. fit it?",
-			p["bootstrap.servers"], err)
+		return fmt.Errorf("kafka: %w; security.protocol and the credentials under kafka. must fit that listener", err)
 	}
 	return nil
 }

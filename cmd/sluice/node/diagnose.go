@@ -54,7 +54,7 @@ func Diagnose(ctx context.Context, s *settings.Settings) []Finding {
 	note := s.Kafka["bootstrap.servers"]
 	err = checkProperties(base)
 	if err == nil {
-		err = n.checkBroker(ctx, base)
+		err = n.checkBroker(ctx)
 	}
 	if err == nil {
 		if cl, cerr := n.clients.get(ctx, &config.Sink{}); cerr == nil {

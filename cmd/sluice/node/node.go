@@ -120,7 +120,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err = n.checkLake(ctx, s.LakeURL); err != nil {
 		return nil, err
 	}
-	if err = n.checkBroker(ctx, base); err != nil {
+	if err = n.checkBroker(ctx); err != nil {
 		return nil, err
 	}
 	n.coord, err = coordinator.New(coordinator.Options{
