@@ -119,9 +119,9 @@ func (c *cluster) owner(_, remote net.Addr) string {
 	var pids []int
 	byPid := map[int]string{}
 	for _, n := range c.nodes {
-		if n.Process != nil {
-			pids = append(pids, n.Pid())
-			byPid[n.Pid()] = n.id
+		if pid := int(n.pid.Load()); pid != 0 {
+			pids = append(pids, pid)
+			byPid[pid] = n.id
 		}
 	}
 	return byPid[faultproxy.Pid(remote, pids)]

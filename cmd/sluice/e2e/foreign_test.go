@@ -34,7 +34,7 @@ func (n *node) foreignReaders(tb testing.TB, paths ...string) {
 			wg.Go(func() {
 				defer func() { <-free }()
 				var stdout, stderr bytes.Buffer
-				cmd := exec.Command(tool, engine, filepath.Join(n.lake, path))
+				cmd := exec.Command(tool, engine, n.at(path))
 				cmd.Stdout, cmd.Stderr = &stdout, &stderr
 				if err := cmd.Run(); err != nil {
 					tb.Errorf("%s does not read %s: %v\n%s", engine, path, err, stderr.String())

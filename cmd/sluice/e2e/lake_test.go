@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,10 +13,13 @@ import (
 	"sluice.io/sluice/internal/testkit/proc"
 )
 
+// at names a table of the lake, which is a folder or a URL.
+func (n *node) at(path string) string { return n.lake + "/" + path }
+
 // cat gives the rows of a table as canonical JSON lines, as the binary prints them.
 func (n *node) cat(tb testing.TB, path string, args ...string) []string {
 	tb.Helper()
-	cmd := exec.Command(proc.Sluice(tb), append([]string{"table", "cat", filepath.Join(n.lake, path), "--output", "json"}, args...)...)
+	cmd := exec.Command(proc.Sluice(tb), append([]string{"table", "cat", n.at(path), "--output", "json"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -11,11 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sluice.io/sluice/connectors/delta"
-	"sluice.io/sluice/connectors/store/file"
+	"sluice.io/sluice/connectors/store/stores"
 	"sluice.io/sluice/internal/testkit/proc"
 )
 
@@ -25,8 +26,9 @@ type node struct {
 	id        string
 	dir, lake string
 	rest      string
-	frozen    bool   // stopped by SIGSTOP
-	bin       string // another binary than that under test
+	pid       atomic.Int64 // of the present or last process
+	frozen    bool         // stopped by SIGSTOP
+	bin       string       // another binary than that under test
 	env       []string
 	args      []string
 }
@@ -61,6 +63,7 @@ func (n *node) start(tb testing.TB) {
 		n.Quiet() // only the last life's output is printed
 	}
 	n.Process = proc.Start(tb, strings.TrimSpace("sluice serve "+n.id), n.env, bin, n.args...)
+	n.pid.Store(int64(n.Pid()))
 }
 
 // ready waits until REST answers.
@@ -156,7 +159,7 @@ type feeds map[string][]string
 func (n *node) caughtUp(tb testing.TB, connector string, want ends, silver feeds, limit time.Duration) {
 	tb.Helper()
 	ctx := context.Background()
-	bucket, err := file.Open(n.lake)
+	bucket, err := stores.Open(ctx, n.lake)
 	if err != nil {
 		tb.Fatal(err)
 	}

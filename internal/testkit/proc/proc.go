@@ -136,6 +136,11 @@ func (p *Process) Stop(limit time.Duration) error {
 	case <-p.done:
 		return p.err
 	case <-time.After(limit):
+		_ = p.Signal(syscall.SIGQUIT) // a Go program prints what its goroutines wait for
+		select {
+		case <-p.done:
+		case <-time.After(3 * time.Second):
+		}
 		p.Kill()
 		return fmt.Errorf("%s did not end within %s of SIGTERM", p.Name, limit)
 	}
