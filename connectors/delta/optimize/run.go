@@ -145,7 +145,7 @@ func Rewrite(ctx context.Context, s *delta.Snapshot, b Bin, o Options) (*Rewritt
 	if o.Name != nil {
 		name = o.Name()
 	} else {
-		name = rows.PartitionFolder(s.Metadata, s.Schema(), b.Files[0].PartitionValues) + name
+		name = folder(t, b.Files[0]) + name
 	}
 	cols := make([]string, len(sc.Fields))
 	for i, f := range sc.Fields {
@@ -161,6 +161,22 @@ func Rewrite(ctx context.Context, s *delta.Snapshot, b Bin, o Options) (*Rewritt
 		return nil, fmt.Errorf("table %s: the files of a bin have %d live rows, their statistics say %d", t.URL(), wrote, w.rows)
 	}
 	return w, nil
+}
+
+// folder gives the folder that a file lies in below the table's, with a slash behind it. The new file goes there too: Polars takes the partition
+// values from the folders, and can't read a table where some files have Hive's k=v folders and others have none.
+func folder(t *delta.Table, a *delta.Add) string {
+	key, err := t.ObjectKey(a.Path)
+	if err != nil {
+		return ""
+	}
+	if t.Path() != "" {
+		var ok bool
+		if key, ok = strings.CutPrefix(key, t.Path()+"/"); !ok {
+			return "" // a file of another table
+		}
+	}
+	return key[:strings.LastIndexByte(key, '/')+1]
 }
 
 func liveRows(ctx context.Context, s *delta.Snapshot, b Bin, cols []string, parallel int, n *int64) iter.Seq2[arrow.Record, error] {

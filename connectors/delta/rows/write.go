@@ -193,9 +193,10 @@ func EncodePath(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// PartitionFolder gives the folder of a partition in Hive's form, k=v/k=v, with a slash behind it; "" without partition columns, and where a
-// name or value is not plain. Folders are a convention only, and readers take values from the log; but what has to be escaped is escaped twice
-// in a path of the log, and DuckDB 1.5 does not find the deletion vectors of such files: it gives the deleted rows.
+// PartitionFolder gives the folder of a partition in Hive's form, k=v/k=v, with a slash behind it; "" without partition columns, under column
+// mapping, and where a value is too long for a folder's name. The protocol takes values from the log, and folders for a convention; but Polars 2.1
+// takes them from the folders, so that a table should have them for all of its files. (Where the path in the log has an escape, as for a space
+// or what is not ASCII, Polars also gives the deleted rows of files with deletion vectors.)
 func PartitionFolder(m *delta.Metadata, sc schema.Schema, p delta.Partition) string {
 	mapping, err := MappingOf(m)
 	if err != nil || mapping != columnar.MapNone {
@@ -207,24 +208,30 @@ func PartitionFolder(m *delta.Metadata, sc schema.Schema, p delta.Partition) str
 		if !ok {
 			continue
 		}
-		if null {
-			v = "__HIVE_DEFAULT_PARTITION__"
+		folder := hiveEscape(name) + "=__HIVE_DEFAULT_PARTITION__"
+		if !null {
+			folder = hiveEscape(name) + "=" + hiveEscape(v)
 		}
-		if !plain(name) || !plain(v) {
+		if len(folder) > 255 { // bytes: what file systems take
 			return ""
 		}
-		fmt.Fprintf(&b, "%s=%s/", name, v)
+		b.WriteString(folder)
+		b.WriteByte('/')
 	}
 	return b.String()
 }
 
-// plain tells whether a text can be a part of a folder's name anywhere: nothing to escape in it, and not too long.
-func plain(s string) bool {
+// hiveEscape escapes what Hive escapes in names of partition folders.
+func hiveEscape(s string) string {
+	const special = "\"#%'*/:=?\\{[]^"
+	var b strings.Builder
 	for i := range len(s) {
 		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("-_.", c) < 0 {
-			return false
+		if c < 0x20 || c == 0x7f || strings.IndexByte(special, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+			continue
 		}
+		b.WriteByte(c)
 	}
-	return len(s) <= 100
+	return b.String()
 }
