@@ -119,12 +119,12 @@ func compare(t *testing.T, e *engine, todo []reading) {
 		if !slices.Contains(can[e.name], r.what) {
 			continue
 		}
-		what := r.table.name + " " + r.what
+		what := e.name + ": " + r.table.name + " " + r.what
 		if r.q.Version != nil {
 			v, _ := json.Marshal(*r.q.Version)
 			what += " " + string(v)
 		}
-		what += r.q.Where
+		what += " " + r.q.Where
 		got, err := e.ask(r.q)
 		if err != nil && !errors.Is(err, errEngine) {
 			t.Fatalf("%s: %v", what, err)
@@ -150,7 +150,7 @@ func compare(t *testing.T, e *engine, todo []reading) {
 			n, equal = n+1, equal+len(got)
 			seen[r.table.name] = true
 		default:
-			if how, ok := r.table.wrong[e.name]; ok && len(got) == len(r.want) && !slices.ContainsFunc(got, func(l string) bool { return !strings.Contains(l, how) }) {
+			if how, ok := r.table.wrong[e.name]; ok && !slices.ContainsFunc(got, func(l string) bool { return !strings.Contains(l, how) }) {
 				continue
 			}
 			t.Errorf("%s: %d rows, want %d\n%s", what, len(got), len(r.want), firstDifferences(got, r.want))
