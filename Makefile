@@ -73,6 +73,11 @@ bench-backlog: build ## Debezium events into bronze and silver
 bench-fresh: build ## From the append in Kafka to the commit in silver
 	./bin/sluice bench fresh $(ARGS)
 
+.PHONY: bench-delta
+bench-delta: ## The Delta room beside delta-rs (READERS_HOME): open, scan, append, checkpoint, commit
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench-delta ./connectors/delta/bench
+	./bin/bench-delta $(ARGS)
+
 .PHONY: bench-go
 bench-go: ## Go benchmarks of all rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...
