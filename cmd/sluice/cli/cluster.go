@@ -61,7 +61,7 @@ func (a *app) clusterCommand() *cobra.Command {
 			}
 			return "PUT", path
 		}),
-		a.clusterSnapshot(client), a.clusterRestore(client))
+		a.clusterSnapshot(client), a.clusterRestore(client), a.clusterRecover())
 	return c
 }
 
