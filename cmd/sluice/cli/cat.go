@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -13,6 +14,7 @@ import (
 
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/delta/cdf"
 	"sluice.io/sluice/connectors/delta/rows"
 	"sluice.io/sluice/connectors/schema"
 )
@@ -67,6 +69,53 @@ func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, visit func(line 
 	return sc, ctx.Err()
 }
 
+// changes calls visit with each row change of a range of versions, as scan does.
+func (f *rowFlags) changes(ctx context.Context, t *delta.Table, feed string, visit func([]byte) error) (schema.Schema, error) {
+	if f.version >= 0 || f.asOf != "" || f.where != "" {
+		return schema.Schema{}, usagef("--cdf names versions itself, and takes no --version, --as-of or --where")
+	}
+	from, to, _ := strings.Cut(feed, ":")
+	o := cdf.Options{To: -1, Columns: f.columns}
+	var err error
+	if o.From, err = strconv.ParseInt(from, 10, 64); err == nil && to != "" {
+		o.To, err = strconv.ParseInt(to, 10, 64)
+	}
+	if err != nil || o.From < 0 {
+		return schema.Schema{}, usagef("--cdf is %q: give FROM:TO, two versions", feed)
+	}
+	last, err := t.Snapshot(ctx)
+	if err == nil && o.To >= 0 {
+		last, err = t.SnapshotAt(ctx, o.To)
+	}
+	if err != nil {
+		return schema.Schema{}, err
+	}
+	sc, err := cdf.Schema(last, o)
+	if err != nil {
+		return sc, err
+	}
+	var line []byte
+	n := int64(0)
+	for batch, err := range cdf.Read(ctx, t, o) {
+		if err != nil {
+			return sc, err
+		}
+		for i := range int(batch.Record.NumRows()) {
+			if f.limit > 0 && n >= f.limit {
+				return sc, nil
+			}
+			if line, err = columnar.AppendCanonicalJSON(line[:0], batch.Record, sc, i); err != nil {
+				return sc, err
+			}
+			if err := visit(line); err != nil {
+				return sc, err
+			}
+			n++
+		}
+	}
+	return sc, ctx.Err()
+}
+
 func columnNames(s schema.Schema) []string {
 	out := make([]string, 0, len(s.Fields))
 	for _, f := range s.Fields {
@@ -78,6 +127,7 @@ func columnNames(s schema.Schema) []string {
 func (a *app) tableCat() *cobra.Command {
 	var f rowFlags
 	var sorted bool
+	var feed string
 	c := &cobra.Command{
 		Use: "cat TABLE", Short: "Print the rows of a table", Args: cobra.ExactArgs(1),
 		Long: "Print the rows of a table, in the order in which they lie in its files.\n\n" +
@@ -92,10 +142,6 @@ func (a *app) tableCat() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := f.snapshot(ctx, t)
-			if err != nil {
-				return tableError(args[0], err)
-			}
 			out := bufio.NewWriterSize(a.Out, 1<<16)
 			p := printer(&jsonLines{out: out})
 			if a.output == "text" {
@@ -105,7 +151,16 @@ func (a *app) tableCat() *cobra.Command {
 				p = &sortedRows{next: p, limit: f.limit}
 				f.limit = 0
 			}
-			sc, err := f.scan(ctx, s, func(line []byte) (bool, error) { return true, p.row(line) })
+			var sc schema.Schema
+			if feed != "" {
+				sc, err = f.changes(ctx, t, feed, p.row)
+			} else {
+				var s *delta.Snapshot
+				if s, err = f.snapshot(ctx, t); err != nil {
+					return tableError(args[0], err)
+				}
+				sc, err = f.scan(ctx, s, func(line []byte) (bool, error) { return true, p.row(line) })
+			}
 			if err != nil {
 				return tableError(args[0], err)
 			}
@@ -116,6 +171,7 @@ func (a *app) tableCat() *cobra.Command {
 		},
 	}
 	f.add(c)
+	c.Flags().StringVar(&feed, "cdf", "", "FROM:TO: the row changes of these versions, both included, in place of rows; TO may be left out")
 	c.Flags().BoolVar(&sorted, "sort", false, "sort the lines by bytes, to compare tables")
 	return c
 }

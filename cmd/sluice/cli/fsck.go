@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +12,9 @@ import (
 
 func (a *app) tableFsck() *cobra.Command {
 	var v versionFlags
-	var quick bool
+	var quick, repair bool
 	c := &cobra.Command{
-		Use: "fsck TABLE", Short: "Check that a table is whole: log, files, deletion vectors, row counts", Args: cobra.ExactArgs(1),
+		Use: "fsck TABLE", Short: "Check that a table is whole: log, files, deletion vectors, statistics", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			t, err := openTable(ctx, args[0])
@@ -27,21 +25,42 @@ func (a *app) tableFsck() *cobra.Command {
 			if err != nil {
 				return tableError(args[0], err)
 			}
+			type problem struct {
+				Kind string `json:"kind"`
+				File string `json:"file"`
+				Text string `json:"text"`
+			}
+			n, _ := s.NumRecords()
 			report := struct {
-				Table    string   `json:"table"`
-				Version  int64    `json:"version"`
-				Files    int      `json:"files"`
-				Rows     int64    `json:"rows"`
-				Problems []string `json:"problems"`
-			}{Table: t.URL(), Version: s.Version, Problems: []string{}}
-			for f := range s.Files() {
-				report.Files++
-				n, problems := checkFile(ctx, s, f, quick)
-				report.Rows += n
-				report.Problems = append(report.Problems, problems...)
-				if ctx.Err() != nil {
-					return ctx.Err()
+				Table    string    `json:"table"`
+				Version  int64     `json:"version"`
+				Files    int       `json:"files"`
+				Rows     int64     `json:"rows"`
+				Problems []problem `json:"problems"`
+				Removed  []string  `json:"removed,omitempty"`
+			}{Table: t.URL(), Version: s.Version, Files: s.NumFiles(), Rows: n, Problems: []problem{}}
+			var found []rows.Finding
+			bad := 0
+			for f, err := range rows.Fsck(ctx, s, rows.FsckOptions{Deep: !quick}) {
+				if err != nil {
+					return tableError(args[0], err)
 				}
+				if f.Trouble == rows.Unreferenced {
+					continue // vacuum's work, or a commit under way
+				}
+				bad++
+				found = append(found, f)
+				report.Problems = append(report.Problems, problem{string(f.Trouble), f.File, f.Text})
+			}
+			if repair && bad > 0 {
+				out, done := rows.Repair(ctx, s, found)
+				if out.Kind != delta.Committed {
+					return fmt.Errorf("repair: %w", out.Err)
+				}
+				for _, f := range done {
+					report.Removed = append(report.Removed, f.File)
+				}
+				bad -= len(done)
 			}
 			if a.output == "json" {
 				if err := a.json(report); err != nil {
@@ -49,193 +68,80 @@ func (a *app) tableFsck() *cobra.Command {
 				}
 			} else {
 				for _, p := range report.Problems {
-					fmt.Fprintln(a.Out, p)
+					fmt.Fprintf(a.Out, "%s: %s: %s\n", p.File, p.Kind, p.Text)
+				}
+				for _, f := range report.Removed {
+					fmt.Fprintf(a.Out, "%s: taken out of the table\n", f)
 				}
 				fmt.Fprintf(a.Out, "version %d: %s files, %s rows, %d problems\n", report.Version, countText(int64(report.Files)), countText(report.Rows), len(report.Problems))
 			}
-			if len(report.Problems) > 0 {
+			if bad > 0 {
 				return foundError{errors.New("the table is not whole")}
 			}
 			return nil
 		},
 	}
 	v.add(c)
-	c.Flags().BoolVar(&quick, "quick", false, "look at files and footers only, do not decode the rows")
+	c.Flags().BoolVar(&quick, "quick", false, "look at files and footers only, do not read the rows")
+	c.Flags().BoolVar(&repair, "repair", false, "take files out of the table that are not there any more: their rows are lost, and readers work again")
 	return c
-}
-
-// checkFile reads one file with its deletion vector, and gives its live rows and what is wrong with it.
-func checkFile(ctx context.Context, s *delta.Snapshot, f *delta.Add, quick bool) (live int64, problems []string) {
-	bad := func(format string, args ...any) {
-		problems = append(problems, f.Path+": "+fmt.Sprintf(format, args...))
-	}
-	t := s.Table()
-	key, err := t.ObjectKey(f.Path)
-	if err != nil {
-		bad("%v", err)
-		return 0, problems
-	}
-	info, err := t.Bucket().Stat(ctx, key)
-	if err != nil {
-		bad("%v", err)
-		return 0, problems
-	}
-	if info.Size != f.Size {
-		bad("it has %d bytes, and the log says %d", info.Size, f.Size)
-	}
-	file, err := rows.OpenFile(ctx, t, f)
-	if err != nil {
-		bad("%v", err)
-		return 0, problems
-	}
-	live = file.NumRows()
-	if n, ok := f.NumRecords(); ok && n != live {
-		bad("it has %d rows, and its statistics say %d", live, n)
-	}
-	gone, err := rows.DeletedRows(ctx, t, f)
-	if err != nil {
-		bad("%v", err)
-		return 0, problems
-	}
-	if gone != nil {
-		if n := gone.GetCardinality(); f.DeletionVector != nil && int64(n) != f.DeletionVector.Cardinality {
-			bad("its deletion vector has %d rows, and the log says %d", n, f.DeletionVector.Cardinality)
-		}
-		if !gone.IsEmpty() && int64(gone.Maximum()) >= live {
-			bad("its deletion vector deletes row %d, and the file has %d", gone.Maximum(), live)
-		}
-		live -= int64(gone.GetCardinality())
-	}
-	if quick {
-		return live, problems
-	}
-	n := int64(0)
-	for batch, err := range rows.Scan(ctx, s, rows.Options{Files: []*delta.Add{f}, Parallel: 1}) {
-		if err != nil {
-			bad("%v", err)
-			return live, problems
-		}
-		n += batch.Record.NumRows()
-	}
-	if n != live {
-		bad("%d rows can be read, and there should be %d", n, live)
-	}
-	return live, problems
 }
 
 func (a *app) tableDiff() *cobra.Command {
 	var one, two versionFlags
-	var columns []string
-	var show int
-	var where string
+	o := rows.DiffOptions{}
 	c := &cobra.Command{
 		Use: "diff TABLE [OTHER]", Short: "Compare the rows of two tables, or of two versions of one", Args: cobra.RangeArgs(1, 2),
 		Example: "  sluice table diff lake/silver/orders --version 10 --other-version 12\n" +
 			"  sluice table diff lake/silver/orders s3://backup/silver/orders --columns id,status,total",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			other := args[len(args)-1]
-			left, err := a.hashRows(ctx, args[0], rowFlags{versionFlags: one, columns: columns, where: where})
-			if err != nil {
-				return err
-			}
-			right, err := a.hashRows(ctx, other, rowFlags{versionFlags: two, columns: columns, where: where})
-			if err != nil {
-				return err
-			}
-			report := struct {
-				Same      bool     `json:"same"`
-				Rows      int64    `json:"rows"`
-				OtherRows int64    `json:"other_rows"`
-				Only      int64    `json:"only_in_table"`
-				OnlyOther int64    `json:"only_in_other"`
-				Examples  []string `json:"examples"`
-			}{Rows: left.rows, OtherRows: right.rows, Examples: []string{}}
-			for h, n := range left.count {
-				if m := right.count[h]; n > m {
-					report.Only += n - m
-				}
-			}
-			for h, n := range right.count {
-				if m := left.count[h]; n > m {
-					report.OnlyOther += n - m
-				}
-			}
-			report.Same = report.Only == 0 && report.OnlyOther == 0
-			for _, side := range []struct {
-				sign    string
-				in, not *rowSet
-			}{{"-", left, right}, {"+", right, left}} {
-				if report.Same || show == 0 {
-					break
-				}
-				shown := 0
-				_, err := side.in.flags.scan(ctx, side.in.snapshot, func(line []byte) (bool, error) {
-					h := side.in.hash(line)
-					if side.in.count[h] > side.not.count[h] {
-						report.Examples = append(report.Examples, side.sign+" "+string(line))
-						shown++
-					}
-					return shown < show, nil
-				})
+			var sides [2]*delta.Snapshot
+			for i, v := range []*versionFlags{&one, &two} {
+				target := args[i*(len(args)-1)]
+				t, err := openTable(ctx, target)
 				if err != nil {
 					return err
 				}
+				if sides[i], err = v.snapshot(ctx, t); err != nil {
+					return tableError(target, err)
+				}
+			}
+			d, err := rows.Diff(ctx, sides[0], sides[1], o)
+			if err != nil {
+				return err
 			}
 			if a.output == "json" {
-				if err := a.json(report); err != nil {
-					return err
-				}
-			} else if report.Same {
-				_, err := fmt.Fprintf(a.Out, "the same %s rows\n", countText(report.Rows))
-				return err
+				err = a.json(map[string]any{"same": d.Equal(), "rows": d.RowsA, "other_rows": d.RowsB, "only_in_table": d.OnlyA, "only_in_other": d.OnlyB,
+					"sample": nonNil(d.SampleA), "other_sample": nonNil(d.SampleB)})
+			} else if d.Equal() {
+				_, err = fmt.Fprintf(a.Out, "the same %s rows\n", countText(d.RowsA))
 			} else {
-				for _, e := range report.Examples {
-					fmt.Fprintln(a.Out, e)
+				for _, l := range d.SampleA {
+					fmt.Fprintf(a.Out, "- %s\n", l)
 				}
-				fmt.Fprintf(a.Out, "%s and %s rows; %s only in the first (-), %s only in the second (+)\n",
-					countText(report.Rows), countText(report.OtherRows), countText(report.Only), countText(report.OnlyOther))
+				for _, l := range d.SampleB {
+					fmt.Fprintf(a.Out, "+ %s\n", l)
+				}
+				_, err = fmt.Fprintf(a.Out, "%s and %s rows; %s only in the first (-), %s only in the second (+)\n",
+					countText(d.RowsA), countText(d.RowsB), countText(d.OnlyA), countText(d.OnlyB))
 			}
-			if !report.Same {
+			if err == nil && !d.Equal() {
 				return foundError{errors.New("the tables differ")}
 			}
-			return nil
+			return err
 		},
 	}
 	one.add(c)
 	c.Flags().Int64Var(&two.version, "other-version", -1, "version of the second table (default: the newest)")
-	c.Flags().StringSliceVar(&columns, "columns", nil, "columns to compare, separated by commas (default: all)")
-	c.Flags().StringVar(&where, "where", "", "compare these rows only")
-	c.Flags().IntVar(&show, "show", 10, "how many differences of each side to print")
+	c.Flags().StringSliceVar(&o.Columns, "columns", nil, "columns to compare, separated by commas (default: all)")
+	c.Flags().IntVar(&o.Sample, "show", 10, "how many differences of each side to print")
 	return c
 }
 
-// rowSet is a multiset of rows, by hash: tables that differ are told apart but for one case in 2^64 a pair of rows.
-type rowSet struct {
-	flags    rowFlags
-	snapshot *delta.Snapshot
-	count    map[uint64]int64
-	rows     int64
-}
-
-var seed = maphash.MakeSeed()
-
-func (r *rowSet) hash(line []byte) uint64 { return maphash.Bytes(seed, line) }
-
-func (a *app) hashRows(ctx context.Context, target string, f rowFlags) (*rowSet, error) {
-	t, err := openTable(ctx, target)
-	if err != nil {
-		return nil, err
+func nonNil(s []string) []string {
+	if s == nil {
+		return []string{}
 	}
-	s, err := f.snapshot(ctx, t)
-	if err != nil {
-		return nil, tableError(target, err)
-	}
-	set := &rowSet{flags: f, snapshot: s, count: map[uint64]int64{}}
-	_, err = f.scan(ctx, s, func(line []byte) (bool, error) {
-		set.count[set.hash(line)]++
-		set.rows++
-		return true, nil
-	})
-	return set, err
+	return s
 }

@@ -70,7 +70,8 @@ func makeTable(ctx context.Context, dir string) error {
 		{Name: "name", Type: schema.Of(schema.String), Nullable: true},
 		{Name: "total", Type: schema.DecimalOf(10, 2), Nullable: true},
 	}}
-	t, err := delta.Create(ctx, b, filepath.Base(dir), delta.CreateOptions{Schema: sc, Name: "sample"})
+	t, err := delta.Create(ctx, b, filepath.Base(dir), delta.CreateOptions{Schema: sc, Name: "sample",
+		Configuration: map[string]string{delta.PropEnableCDF: "true"}})
 	if err != nil {
 		return err
 	}

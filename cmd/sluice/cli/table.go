@@ -25,7 +25,8 @@ func (a *app) tableCommand() *cobra.Command {
 		Long: "Look at and look after Delta tables, wherever they were written and by whom.\n\n" +
 			"A table is named by its path or URL: data/lake/silver/orders, file:///srv/lake/silver/orders, s3://bucket/lake/silver/orders.",
 	}
-	c.AddCommand(a.tableList(), a.tableInfo(), a.tableCat(), a.tableHistory(), a.tableDiff(), a.tableFsck(), a.tableVerify(), a.tableVacuum())
+	c.AddCommand(a.tableList(), a.tableInfo(), a.tableCat(), a.tableHistory(), a.tableDiff(), a.tableFsck(), a.tableVerify(),
+		a.tableOptimize(), a.tableVacuum(), a.tableRebuild())
 	return c
 }
 

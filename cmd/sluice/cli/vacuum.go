@@ -1,23 +1,19 @@
 package cli
 
 import (
-	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"sluice.io/sluice/connectors/delta"
-	"sluice.io/sluice/connectors/delta/dv"
+	"sluice.io/sluice/connectors/delta/optimize"
+	"sluice.io/sluice/connectors/delta/vacuum"
 )
 
-// defaultRetention is the protocol's: how long a file stays after it was removed from the table.
-const defaultRetention = 7 * 24 * time.Hour
-
 func (a *app) tableVacuum() *cobra.Command {
-	var retention time.Duration
-	var dry, force bool
+	o := vacuum.Options{}
+	var dry bool
 	c := &cobra.Command{
 		Use: "vacuum TABLE", Short: "Delete the files that no version within the retention needs", Args: cobra.ExactArgs(1),
 		Long: "Delete the files of a table that its newest version does not use and that are older than the retention. Readers of older\n" +
@@ -33,118 +29,82 @@ func (a *app) tableVacuum() *cobra.Command {
 			if err != nil {
 				return tableError(args[0], err)
 			}
-			keep := defaultRetention
-			if text, ok := s.Property(delta.PropDeletedFileRetention); ok {
-				if keep, err = delta.ParseInterval(text); err != nil {
-					return err
-				}
+			plan, err := vacuum.Make(ctx, s, o)
+			if errors.Is(err, vacuum.ErrRetention) {
+				return usagef("%w; add --force if nothing reads or writes this table", err)
 			}
-			if cmd.Flags().Changed("retention") {
-				if retention < keep && !force {
-					return usagef("--retention %s is shorter than the table's %s: readers and commits under way may still need the files; add --force if nothing reads or writes this table", retention, keep)
-				}
-				keep = retention
-			}
-			plan, err := planVacuum(ctx, s, time.Now().Add(-keep))
 			if err != nil {
 				return err
 			}
+			n, bytes := len(plan.Files), plan.Bytes
 			if !dry {
-				for _, key := range plan.Delete {
-					if err := t.Bucket().Delete(ctx, key); err != nil {
-						return fmt.Errorf("delete %s: %w", key, err)
-					}
+				res, err := vacuum.Execute(ctx, t, plan, o)
+				if err != nil {
+					return err
 				}
+				n, bytes = res.Deleted, res.Bytes
 			}
 			if a.output == "json" {
-				return a.json(map[string]any{"deleted": plan.Delete, "bytes": plan.Bytes, "dry_run": dry, "retention": keep.String()})
-			}
-			if dry {
-				for _, key := range plan.Delete {
-					fmt.Fprintln(a.Out, key)
+				files := []string{}
+				for _, f := range plan.Files {
+					files = append(files, f.Key)
 				}
+				return a.json(map[string]any{"files": files, "deleted": n, "bytes": bytes, "dry_run": dry, "retention": plan.Retention.String(), "too_young": plan.Young})
 			}
 			done := "deleted"
 			if dry {
 				done = "would be deleted"
+				for _, f := range plan.Files {
+					fmt.Fprintln(a.Out, f.Key)
+				}
 			}
-			_, err = fmt.Fprintf(a.Out, "%d files, %s, %s\n", len(plan.Delete), bytesText(plan.Bytes), done)
+			_, err = fmt.Fprintf(a.Out, "%d files, %s, %s; %d unused ones are younger than %s\n", n, bytesText(bytes), done, plan.Young, plan.Retention)
 			return err
 		},
 	}
-	c.Flags().DurationVar(&retention, "retention", 0, "how old an unused file must be (default: the table's delta.deletedFileRetentionDuration, else 168h)")
+	c.Flags().DurationVar(&o.Retention, "retention", 0, "how old an unused file must be (default: the table's delta.deletedFileRetentionDuration, else 168h)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "print what would be deleted")
-	c.Flags().BoolVar(&force, "force", false, "allow a retention shorter than the table's")
+	c.Flags().BoolVar(&o.Unsafe, "force", false, "allow a retention shorter than the table's")
 	return c
 }
 
-type vacuumPlan struct {
-	Delete []string
-	Bytes  int64
-}
-
-// planVacuum lists the objects of a table that neither its newest version nor its young tombstones name, and that were
-// last written before cutoff. A file of a commit under way is younger (D3: what may yet be committed stays).
-func planVacuum(ctx context.Context, s *delta.Snapshot, cutoff time.Time) (vacuumPlan, error) {
-	t := s.Table()
-	used := map[string]bool{}
-	use := func(path string, d *dv.Descriptor) error {
-		key, err := t.ObjectKey(path)
-		if err != nil {
-			return nil //nolint:nilerr // a path outside of the bucket is none of the objects that are listed
-		}
-		used[key] = true
-		if d == nil || d.StorageType == dv.StorageInline {
-			return nil
-		}
-		file, err := dv.Key(t.Bucket().URL(), t.Path(), *d)
-		if err != nil {
-			return fmt.Errorf("deletion vector of %s: %w", path, err)
-		}
-		used[file] = true
-		return nil
-	}
-	for f := range s.Files() {
-		if err := use(f.Path, f.DeletionVector); err != nil {
-			return vacuumPlan{}, err
-		}
-	}
-	for r := range s.Tombstones() {
-		if r.DeletionTimestamp >= cutoff.UnixMilli() {
-			if err := use(r.Path, r.DeletionVector); err != nil {
-				return vacuumPlan{}, err
+func (a *app) tableOptimize() *cobra.Command {
+	o := optimize.Options{}
+	var target int64
+	c := &cobra.Command{
+		Use: "optimize TABLE", Short: "Make large files of small ones, and leave deleted rows out for good", Args: cobra.ExactArgs(1),
+		Long: "Rewrite the files of a table without changing its rows. It may run beside the owner of a silver table and beside other writers: rows that\n" +
+			"they delete meanwhile are deleted in the new files too. The owner does the same by itself, in small steps.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			t, err := openTable(ctx, args[0])
+			if err != nil {
+				return err
 			}
-		}
+			o.TargetSize = target << 20
+			run := optimize.Run
+			if o.Purge {
+				run = optimize.Purge
+			}
+			began := time.Now()
+			res, err := run(ctx, t, o)
+			if err != nil {
+				return tableError(args[0], err)
+			}
+			if a.output == "json" {
+				return a.json(map[string]any{"files_removed": res.FilesRemoved, "files_added": res.FilesAdded, "bytes_removed": res.BytesRemoved,
+					"bytes_added": res.BytesAdded, "rows_purged": res.RowsPurged, "commits": res.Bins, "lost": res.Lost, "version": res.Version})
+			}
+			if res.Bins == 0 {
+				_, err := fmt.Fprintln(a.Out, "nothing to do")
+				return err
+			}
+			_, err = fmt.Fprintf(a.Out, "%d files (%s) became %d (%s), %s deleted rows left out, in %d commits and %s\n", res.FilesRemoved, bytesText(res.BytesRemoved),
+				res.FilesAdded, bytesText(res.BytesAdded), countText(res.RowsPurged), res.Bins, time.Since(began).Round(time.Millisecond))
+			return err
+		},
 	}
-	var plan vacuumPlan
-	prefix := strings.Trim(t.Path(), "/")
-	if prefix != "" {
-		prefix += "/"
-	}
-	for info, err := range t.Bucket().List(ctx, prefix, "") {
-		if err != nil {
-			return plan, err
-		}
-		rel := strings.TrimPrefix(info.Key, prefix)
-		if used[info.Key] || hidden(rel) || !info.ModTime.Before(cutoff) {
-			continue
-		}
-		plan.Delete = append(plan.Delete, info.Key)
-		plan.Bytes += info.Size
-	}
-	return plan, nil
-}
-
-// hidden tells whether a path is none of the table's data: the log, other engines' folders, our own.
-func hidden(rel string) bool {
-	for i, part := range strings.Split(rel, "/") {
-		if i == 0 && part == "_change_data" {
-			continue
-		}
-		// A folder of a partition whose column begins with _ is data: _col=value.
-		if strings.HasPrefix(part, ".") || strings.HasPrefix(part, "_") && !strings.Contains(part, "=") {
-			return true
-		}
-	}
-	return false
+	c.Flags().Int64Var(&target, "target", 256, "size that new files aim at, in MiB")
+	c.Flags().BoolVar(&o.Purge, "purge", false, "rewrite every file that has a deletion vector, and no others")
+	return c
 }
