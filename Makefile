@@ -33,8 +33,8 @@ test: ## All tests of every day (under ten minutes on two cores)
 	$(GO) test -timeout 9m $(TESTFLAGS) ./...
 
 .PHONY: race
-race: ## All tests under the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(TESTFLAGS) ./...
+race: ## All tests under the race detector, but those that run the binary
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(TESTFLAGS) $$($(GO) list ./... | grep -v /cmd/sluice/e2e)
 
 .PHONY: long
 long: ## Property tests, fuzz seeds and kill tests with many more rounds
@@ -75,8 +75,8 @@ bench-fresh: build ## From the append in Kafka to the commit in silver
 
 .PHONY: bench-delta
 bench-delta: ## The Delta room beside delta-rs (READERS_HOME): open, scan, append, checkpoint, commit
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench-delta ./connectors/delta/bench
-	./bin/bench-delta $(ARGS)
+	CGO_ENABLED=0 $(GO) test -c -o bin/bench-delta ./connectors/delta/bench
+	SLUICE_BENCH_DELTA=1 ./bin/bench-delta $(ARGS)
 
 .PHONY: bench-go
 bench-go: ## Go benchmarks of all rooms
