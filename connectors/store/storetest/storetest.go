@@ -299,8 +299,12 @@ func large(t *testing.T, b store.Bucket, o Options) {
 	if info, err := b.Stat(ctx, "large2"); err != nil || info.Size != int64(o.Large) {
 		t.Error(info, err)
 	}
-	if err := b.PutIfAbsent(ctx, "large2", data); !errors.Is(err, store.ErrExists) {
+	// A server that refuses before it has read all (MinIO) may reset the connection, so that its answer is not seen.
+	if err := b.PutIfAbsent(ctx, "large2", data[:len(data)-1]); !errors.Is(err, store.ErrExists) && !errors.Is(err, store.ErrUnknownOutcome) {
 		t.Error(err)
+	}
+	if info, err := b.Stat(ctx, "large2"); err != nil || info.Size != int64(o.Large) {
+		t.Error("a refused write took effect: ", info, err)
 	}
 }
 

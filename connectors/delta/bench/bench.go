@@ -1,11 +1,11 @@
-// Command bench measures the Delta room beside delta-rs, in one run, on the same tables: opening a table of 300 000 files, opening a
+// Package bench measures the Delta room beside delta-rs, in one run, on the same tables: opening a table of 300 000 files, opening a
 // log of 10 000 commits without checkpoint, scanning 10 M rows without and with deletion vectors, appending 1 M rows, writing a
 // checkpoint of 300 000 files, and the latency of a commit. `make bench-delta` runs it.
 //
 // Every measurement is a process of its own, so that its peak memory is its own; the time is taken inside, without the start
 // of the process. Medians of -n runs. delta-rs is that of READERS_HOME (.ci/stack/install readers); without it our figures stand alone.
 // -shared names the folder of the corpora, for the table of 300 000 files; without it these steps are left out.
-package main
+package bench
 
 import (
 	"archive/tar"
@@ -25,39 +25,36 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-func main() {
-	if err := run(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
-
 type options struct {
 	n, rows, appended, commits int
 	shared, work, readers      string
 }
 
-func run(ctx context.Context) error {
-	if len(os.Args) == 5 && os.Args[1] == "step" {
-		n, err := strconv.Atoi(os.Args[4])
+// Run is the program: args are those of the command line, without its name.
+func Run(ctx context.Context, args []string) error {
+	if len(args) == 4 && args[0] == "step" {
+		n, err := strconv.Atoi(args[3])
 		if err != nil {
 			return err
 		}
-		took, count, err := step(ctx, os.Args[2], os.Args[3], n)
+		took, count, err := step(ctx, args[1], args[2], n)
 		if err == nil {
 			fmt.Println(took.Seconds(), count)
 		}
 		return err
 	}
 	var o options
-	flag.IntVar(&o.n, "n", 3, "runs of each step; the median counts")
-	flag.IntVar(&o.rows, "rows", 10_000_000, "rows of the tables that are scanned")
-	flag.IntVar(&o.appended, "append", 1_000_000, "rows that are appended")
-	flag.IntVar(&o.commits, "commits", 10_000, "commits of the log without checkpoint")
-	flag.StringVar(&o.shared, "shared", filepath.Join("..", "shared"), "folder with the corpora")
-	flag.StringVar(&o.work, "work", "", "folder to work in (default: a new one, removed afterwards)")
-	flag.StringVar(&o.readers, "readers", os.Getenv("READERS_HOME"), "folder of delta-rs")
-	flag.Parse()
+	flags := flag.NewFlagSet("bench-delta", flag.ContinueOnError)
+	flags.IntVar(&o.n, "n", 3, "runs of each step; the median counts")
+	flags.IntVar(&o.rows, "rows", 10_000_000, "rows of the tables that are scanned")
+	flags.IntVar(&o.appended, "append", 1_000_000, "rows that are appended")
+	flags.IntVar(&o.commits, "commits", 10_000, "commits of the log without checkpoint")
+	flags.StringVar(&o.shared, "shared", filepath.Join("..", "shared"), "folder with the corpora")
+	flags.StringVar(&o.work, "work", "", "folder to work in (default: a new one, removed afterwards)")
+	flags.StringVar(&o.readers, "readers", os.Getenv("READERS_HOME"), "folder of delta-rs")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
 	if o.work == "" {
 		dir, err := os.MkdirTemp("", "bench-delta")
 		if err != nil {
