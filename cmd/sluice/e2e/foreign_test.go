@@ -30,6 +30,9 @@ func (n *node) foreignReaders(tb testing.TB, paths ...string) {
 		want := n.cat(tb, path)
 		slices.Sort(want)
 		for _, engine := range engines {
+			if engine == "kernel-java" && strings.Contains(n.lake, "://") {
+				continue // its installation has no file system of S3
+			}
 			free <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-free }()
