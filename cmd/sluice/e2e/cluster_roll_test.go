@@ -67,7 +67,7 @@ func TestClusterScale(t *testing.T) {
 	c.finish(t)
 }
 
-// earlier builds the binary of an earlier commit: SLUICE_EARLIER names it, else it is the last one before today's work that has
+// earlier builds the binary of an earlier commit: SLUICE_EARLIER names it, else it is one that has
 // commands and formats as released. Without git or that commit the test does without.
 func earlier(tb testing.TB) string {
 	tb.Helper()
@@ -147,7 +147,7 @@ func (c *cluster) roll(tb testing.TB, bin string) {
 	for _, n := range c.nodes {
 		args = append(args, n.id+"="+n.rest)
 	}
-	p := proc.Start(tb, "deploy/roll", nil, "bash", args...)
+	p := proc.Start(tb, "roll", nil, "bash", args...)
 	for {
 		select {
 		case <-p.Done():
