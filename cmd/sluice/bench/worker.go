@@ -75,7 +75,10 @@ func workerMain(ctx context.Context, args []string, in io.Reader, out io.Writer)
 	if err := json.Unmarshal([]byte(args[0]), &j); err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(j.Memory - j.Memory/10)
+	debug.SetMemoryLimit(j.Memory - j.Memory/10) // as sluice serve does
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300)
+	}
 	conf := map[string]string{
 		"connector.class": "LakehouseSink", "topics": j.topic(), "lake.url": "file://" + j.Lake, "cdc.format": "debezium",
 		"silver.enabled": strconv.FormatBool(j.What != "bronze"),

@@ -10,5 +10,8 @@ import (
 func limitMemory(n int64) {
 	if os.Getenv("GOMEMLIMIT") == "" && n > 0 {
 		debug.SetMemoryLimit(n - n/10)
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(300) // the budgets of the worker keep what lives far below the limit; collecting less often is cheaper
+		}
 	}
 }
