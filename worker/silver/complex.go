@@ -40,7 +40,7 @@ func (w *work) foldComplex(ctx context.Context) error {
 		for _, i := range done {
 			for _, mv := range w.complex[i].out.Moves {
 				if mv.Image != nil {
-					w.forward(mv.To, mv.Origin, mv.Stamp, mv.Image)
+					w.forward(mv.To, mv.Origin, mv.Stamp, mv.Image, mv.Stamp)
 				}
 			}
 		}
@@ -114,11 +114,15 @@ func (w *work) lateForMoved(i int, events []fold.Event) {
 			continue
 		}
 		if k := w.nextMove(h, e.Stamp); k >= 0 && fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) {
+			if e.Op == connectors.Insert && !e.From.IsZero() {
+				w.state.Moves[k].Born = e.Origin(e.From) // how the row that left had come, told late
+				w.stateNew = true
+			}
 			img := e.Image.Clone()
 			img.Stamp = e.Stamp
-			w.patch(k, img)
+			w.patch(k, img, fold.Stamp{})
 			mv := &w.state.Moves[k]
-			w.forward(mv.To, mv.Origin, mv.Stamp, img)
+			w.forward(mv.To, mv.Origin, mv.Stamp, img, fold.Stamp{})
 		}
 	}
 }
@@ -141,19 +145,20 @@ type toldKey struct {
 	to     fold.Hash
 	origin string
 	image  string
+	left   fold.Stamp
 }
 
 // forward tells the key to which a row went, and those to which it went on, what the row was: columns that are carried
-// over there may be older.
-func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Image) {
+// over there may be older, or guessed. left is when the row img left its key; the zero Stamp where img is an earlier image.
+func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Image, left fold.Stamp) {
 	for range maxRounds {
 		e, ok, _ := w.entry(to)
 		gi := w.findGroup(to)
 		if ok && e.Carried() || gi >= 0 && w.groups[gi].cx >= 0 && w.groups[gi].head >= 0 {
-			if key := (toldKey{to, origin, img.Sign()}); !w.told[key] {
+			if key := (toldKey{to, origin, img.Sign(), left}); !w.told[key] {
 				w.told[key] = true
 				c := &w.complex[w.complexOf(to)]
-				c.fills = append(c.fills, fold.Fill{Origin: origin, Image: img})
+				c.fills = append(c.fills, fold.Fill{Origin: origin, Image: img, Left: left})
 				c.folded = false
 			}
 		}
@@ -161,20 +166,26 @@ func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Ima
 		if k < 0 || w.state.Moves[k].Born != origin {
 			return // the row that left later was another one
 		}
-		w.patch(k, img)
+		w.patch(k, img, left)
 		mv := &w.state.Moves[k]
 		to, origin, at = mv.To, mv.Origin, mv.Stamp
 	}
 }
 
 // patch puts newer values into the carried columns of a row that is kept for the second half of a key change.
-func (w *work) patch(k int32, img *fold.Image) {
+func (w *work) patch(k int32, img *fold.Image, left fold.Stamp) {
 	old := w.state.Moves[k].Row
 	if old == nil {
 		return
 	}
 	row := w.fromRow(old)
-	if row.Learn(img) {
+	learned := false
+	if left != (fold.Stamp{}) {
+		learned = row.Replace(img, left)
+	} else {
+		learned = row.Learn(img)
+	}
+	if learned {
 		r := w.toRow(row, true)
 		w.state.Moves[k].Row = r
 		w.stateNew = true
@@ -319,6 +330,10 @@ func (w *work) foldGroup(i int) {
 		}
 		c.events = append(events, c.events...)
 	}
+	if c.opened && !again && c.base != nil && c.base.Image != nil && len(c.base.Image.From) > 0 {
+		// What the row learned meanwhile about the row that it came from is in the table only.
+		c.fills = append(c.fills, fold.Fill{Origin: c.base.Image.Origin, Image: c.base.Image})
+	}
 	c.out = fold.Fold(w.foldInput(c, c.events))
 	if c.opened {
 		c.out.Changed = !c.out.Same(c.base)
@@ -326,7 +341,7 @@ func (w *work) foldGroup(i int) {
 }
 
 func (w *work) foldInput(c *complexGroup, events []fold.Event) fold.Input {
-	return fold.Input{Key: c.h, Base: c.inBase, Events: events, Fills: c.fills, Moved: func(e *fold.Event) *fold.Image { return w.movedRow(c.h, e) },
+	return fold.Input{Key: c.h, Base: c.inBase, Events: events, Fills: c.fills, Moved: func(e *fold.Event) (*fold.Image, bool) { return w.movedRow(c.h, e) },
 		Rules: fold.Rules{Soft: w.m.soft(), IgnoreNulls: w.m.opt.Config.SilverIgnoreNullUpdates}}
 }
 
@@ -392,23 +407,22 @@ func (w *work) openEvent(e *state.Event) fold.Event {
 	return fold.Event{Stamp: e.Stamp, Sub: e.Sub, Op: e.Op, Tx: e.Tx, From: e.From, To: e.To, Image: w.fromRow(e.Image), Before: w.fromRow(e.Before)}
 }
 
-// movedRow gives the row that e's row was under its old key.
-func (w *work) movedRow(to fold.Hash, e *fold.Event) *fold.Image {
+// movedRow gives the row that e's row was under its old key. guess: its delete has not come, so that it may be another row.
+func (w *work) movedRow(to fold.Hash, e *fold.Event) (row *fold.Image, guess bool) {
 	origin := e.Origin(e.From)
 	if gi := w.findGroup(e.From); gi >= 0 && w.groups[gi].cx >= 0 {
 		out := w.foldPrefix(int(w.groups[gi].cx), e.Stamp)
 		for k := range out.Moves {
 			if mv := &out.Moves[k]; mv.To == to && mv.Origin == origin && mv.Image != nil {
-				return mv.Image
+				return mv.Image, false
 			}
 		}
 		if img := w.parked(to, origin, e); img != nil {
-			return img
+			return img, false
 		}
-		// Its delete has not come: what there is of the old key, as far as it is older.
-		return out.Image
+		return out.Image, true
 	}
-	return w.parked(to, origin, e)
+	return w.parked(to, origin, e), false
 }
 
 // parked finds the row of the old key among the moves whose second half was to come.
@@ -582,7 +596,7 @@ func (w *work) toRow(img *fold.Image, may bool) *state.Row {
 	if img == nil {
 		return nil
 	}
-	r := &state.Row{Stamp: img.Stamp, Meta: img.Meta, Origin: img.Origin, Deleted: img.Deleted}
+	r := &state.Row{Stamp: img.Stamp, Meta: img.Meta, Origin: img.Origin, Deleted: img.Deleted, Guess: img.Guess}
 	for i := range img.Vals {
 		col := &w.m.cols.Source[i]
 		if may {
@@ -609,7 +623,7 @@ func (w *work) fromRow(r *state.Row) *fold.Image {
 	if r == nil {
 		return nil
 	}
-	img := &fold.Image{Vals: make([]connectors.Value, len(w.m.cols.Source)), Stamp: r.Stamp, Meta: r.Meta, Origin: r.Origin, Deleted: r.Deleted}
+	img := &fold.Image{Vals: make([]connectors.Value, len(w.m.cols.Source)), Stamp: r.Stamp, Meta: r.Meta, Origin: r.Origin, Deleted: r.Deleted, Guess: r.Guess}
 	for i, n := range r.Names {
 		k := w.m.cols.BySource(n)
 		if k < 0 {

@@ -162,12 +162,14 @@ func (r *imageReader) at(row int) (*fold.Image, error) {
 type carried struct {
 	// Origin names the key change by which the row came here.
 	Origin []byte `json:"origin,omitempty"`
+	// Guess tells that the row of the old key may have been another one.
+	Guess bool `json:"guess,omitempty"`
 	// Columns are the sequences of the events that told the columns' values.
 	Columns map[string][]byte `json:"columns"`
 }
 
 func (m *Merger) carriedJSON(img *fold.Image) string {
-	x := carried{Columns: map[string][]byte{}}
+	x := carried{Columns: map[string][]byte{}, Guess: img.Guess}
 	if img.Origin != "" {
 		x.Origin = []byte(img.Origin)
 	}
@@ -186,7 +188,7 @@ func (m *Merger) parseCarried(img *fold.Image, text string) error {
 	if err := json.Unmarshal([]byte(text), &x); err != nil {
 		return fmt.Errorf("%s: %w", evolve.ColCarried, err)
 	}
-	img.Origin = string(x.Origin)
+	img.Origin, img.Guess = string(x.Origin), x.Guess
 	for name, seq := range x.Columns {
 		for i := range m.cols.Source {
 			if m.cols.Source[i].Name != name {

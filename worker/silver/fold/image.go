@@ -20,6 +20,9 @@ type Image struct {
 	// From holds by column the sequence of the event that told the value, where that is not the row's own: the value was
 	// carried over. nil: no column was.
 	From map[int]Stamp
+	// Guess tells that carried values are those of the old key's row as far as it was known: its delete, which tells which row
+	// it was that left, had not come.
+	Guess bool
 	// Origin names the key change by which the row came to its key, kept while columns are carried over.
 	Origin string
 
@@ -90,9 +93,27 @@ func (m *Image) Learn(o *Image) bool {
 	return learned
 }
 
+// Replace takes the columns that were carried over a key change from the row that left then, whatever was guessed before. left
+// is when it left.
+func (m *Image) Replace(o *Image, left Stamp) bool {
+	if !m.Guess {
+		return m.Learn(o)
+	}
+	for col, from := range m.From {
+		if col < len(o.Vals) && !Gaps(&o.Vals[col]) && Compare(from, left) < 0 {
+			m.take(col, o, o.told(col))
+		}
+	}
+	m.Guess = o.Guess
+	return true
+}
+
 // Sign tells images apart by when their columns were told.
 func (m *Image) Sign() string {
 	b := m.Stamp.Append(nil)
+	if m.Guess {
+		b = append(b, '?')
+	}
 	for i := range m.Vals {
 		if s, ok := m.From[i]; ok {
 			b = append(b, byte(i), byte(i>>8))

@@ -50,6 +50,8 @@ type Fill struct {
 	Origin string
 	// Image has the values, Image.Stamp and Image.From say from when they are.
 	Image *Image
+	// Left is when the row left its old key, where Image is that row and no earlier image of it.
+	Left Stamp
 }
 
 // Input is what Fold needs to know of one key.
@@ -58,8 +60,9 @@ type Input struct {
 	Base   *Base // nil: the key is unknown
 	Events []Event
 	Fills  []Fill
-	// Moved gives the row of the key that e's row had, as it was just before e; nil where it is not known.
-	Moved func(e *Event) *Image
+	// Moved gives the row of the key that e's row had, as it was just before e; nil where it is not known. guess: its delete has
+	// not come.
+	Moved func(e *Event) (row *Image, guess bool)
 	Rules Rules
 }
 
@@ -289,7 +292,13 @@ func (f *folder) base() {
 func (f *folder) fill(img *Image) bool {
 	learned := false
 	for i := range f.in.Fills {
-		if fl := &f.in.Fills[i]; fl.Origin != "" && fl.Origin == img.Origin && len(img.From) > 0 {
+		fl := &f.in.Fills[i]
+		if fl.Origin == "" || fl.Origin != img.Origin || len(img.From) == 0 {
+			continue
+		}
+		if fl.Left.set() {
+			learned = img.Replace(fl.Image, fl.Left) || learned
+		} else {
 			learned = img.Learn(fl.Image) || learned
 		}
 	}
@@ -347,7 +356,7 @@ func (f *folder) upsert(e *Event) {
 	img := e.Image.Clone()
 	img.Stamp, img.Deleted = e.Stamp, false
 	var moved *Image
-	asked := false
+	asked, guess := false, false
 	for i := range img.Vals {
 		v := &img.Vals[i]
 		carry := Unknown(v) || f.in.Rules.IgnoreNulls && v.State == connectors.Null && e.Op == connectors.Update && img.Rescue[i] == ""
@@ -355,7 +364,8 @@ func (f *folder) upsert(e *Event) {
 			if Gaps(v) { // inside of a nested value
 				src := old
 				if !e.From.IsZero() && f.in.Moved != nil && !asked {
-					moved, asked = f.in.Moved(e), true
+					moved, guess = f.in.Moved(e)
+					asked = true
 				}
 				if moved != nil {
 					src = moved
@@ -369,7 +379,8 @@ func (f *folder) upsert(e *Event) {
 			continue
 		}
 		if !e.From.IsZero() && e.Op != connectors.Update && !asked && f.in.Moved != nil {
-			moved, asked = f.in.Moved(e), true
+			moved, guess = f.in.Moved(e)
+			asked = true
 			if moved != nil {
 				img.Origin = e.Origin(e.From)
 			}
@@ -378,6 +389,7 @@ func (f *folder) upsert(e *Event) {
 		switch src := pick(moved, old, asked); {
 		case src != nil && i < len(src.Vals) && !Unknown(&src.Vals[i]):
 			img.take(i, src, src.told(i))
+			img.Guess = img.Guess || guess || src.Guess
 		case f.late:
 			// Nothing is known of the column at this time; the base may tell.
 		case null:
@@ -583,7 +595,7 @@ func (o *Output) Same(base *Base) bool {
 		return false
 	}
 	a, b := o.Image, base.Image
-	if a.Stamp.Seq() != b.Stamp.Seq() || a.Meta != b.Meta || a.Deleted != b.Deleted || a.Origin != b.Origin || len(a.From) != len(b.From) || len(a.Rescue) != len(b.Rescue) {
+	if a.Stamp.Seq() != b.Stamp.Seq() || a.Meta != b.Meta || a.Deleted != b.Deleted || a.Origin != b.Origin || a.Guess != b.Guess || len(a.From) != len(b.From) || len(a.Rescue) != len(b.Rescue) {
 		return false
 	}
 	for c, s := range a.From {

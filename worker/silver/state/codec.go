@@ -394,6 +394,7 @@ func (e *enc) row(r *Row) {
 	e.str(r.Meta.EventID)
 	e.str(r.Origin)
 	e.flag(r.Deleted)
+	e.flag(r.Guess)
 	e.u(uint64(len(r.Names)))
 	for i, n := range r.Names {
 		e.str(n)
@@ -418,7 +419,7 @@ func (d *dec) row() *Row {
 	}
 	r := &Row{Stamp: d.stamp()}
 	r.Meta = fold.Meta{Op: byte(d.u()), TsUs: d.i(), EventID: d.str()}
-	r.Origin, r.Deleted = d.str(), d.u() == 1
+	r.Origin, r.Deleted, r.Guess = d.str(), d.u() == 1, d.u() == 1
 	for n := d.n(); n > 0 && d.err == nil; n-- {
 		r.Names = append(r.Names, d.str())
 		r.Values = append(r.Values, d.value(0))

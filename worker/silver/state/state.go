@@ -108,9 +108,9 @@ type Row struct {
 	Stamp fold.Stamp
 	From  []*fold.Stamp
 	Meta  fold.Meta
-	// Origin and Deleted are those of fold.Image.
-	Origin  string
-	Deleted bool
+	// Origin, Deleted and Guess are those of fold.Image.
+	Origin         string
+	Deleted, Guess bool
 }
 
 // Tomb says that a key was deleted, or, in a table without key, that a row was removed.
