@@ -33,7 +33,6 @@ var rooms = []room{
 // ban says that packages under in may not import packages under of.
 type ban struct {
 	in, of string
-	except []string
 	why    string
 }
 

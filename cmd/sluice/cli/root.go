@@ -48,7 +48,6 @@ type app struct {
 	environ []string
 	version string
 	output  string
-	verbose bool
 }
 
 // Main runs the command line and gives the exit code. It never ends the process.

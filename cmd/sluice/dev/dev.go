@@ -47,6 +47,8 @@ type Options struct {
 	Every time.Duration
 	// For ends the run by itself after this time; 0: never.
 	For time.Duration
+	// Settle is how long the end waits for silver to show all that the shop has written. Default 5 s.
+	Settle time.Duration
 }
 
 // connector is the name under which the shop's topics are read.
@@ -56,6 +58,9 @@ const connector = "shop"
 func Run(ctx context.Context, o Options) error {
 	if o.Every == 0 {
 		o.Every = 5 * time.Second
+	}
+	if o.Settle == 0 {
+		o.Settle = 5 * time.Second
 	}
 	if o.For > 0 {
 		var cancel context.CancelFunc
@@ -122,7 +127,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if err == nil && ctx.Err() != nil {
 		o.say("stopping: the shop is closed, the tables take what is left")
-		settle(n, w, source.Ends(), 5*time.Second)
+		settle(n, w, source.Ends(), o.Settle)
 	}
 	stopNode()
 	if nodeErr := g.Wait(); nodeErr != nil {

@@ -31,8 +31,25 @@ func options(t *testing.T, data string) (Options, *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	out := new(bytes.Buffer)
-	return Options{Data: data, Rate: 2000, Seed: 7, Settings: s, Version: "test", Out: out, For: 2 * time.Second, Every: time.Second,
+	return Options{Data: data, Rate: 2000, Seed: 7, Settings: s, Version: "test", Out: out, Every: 200 * time.Millisecond, Settle: time.Minute,
 		Log: slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})}, out
+}
+
+// seen passes on what is written, and calls then once silver has had rows for some views.
+type seen struct {
+	*bytes.Buffer
+	lines int
+	then  func()
+}
+
+func (s *seen) Write(p []byte) (int, error) {
+	n, err := s.Buffer.Write(p)
+	if strings.Contains(s.String(), "first silver rows") {
+		if s.lines++; s.lines == 30 {
+			s.then()
+		}
+	}
+	return n, err
 }
 
 // TestShopReachesSilver runs the whole pipeline twice over one folder and compares silver with the shop's own model.
@@ -40,7 +57,11 @@ func TestShopReachesSilver(t *testing.T) {
 	data := t.TempDir()
 	for round := range 2 {
 		o, out := options(t, data)
-		if err := Run(t.Context(), o); err != nil {
+		ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+		o.Out = &seen{Buffer: out, then: stop}
+		err := Run(ctx, o)
+		stop()
+		if err != nil {
 			t.Fatalf("round %d: %v\n%s", round, err, out)
 		}
 		for _, want := range []string{"first silver rows", "shop.public.orders: ", "sluice table cat", "delta_scan"} {
