@@ -108,24 +108,36 @@ func (w *work) lateForMoved(i int, events []fold.Event) {
 	if len(w.m.moved[h]) == 0 {
 		return
 	}
-	for j := range events {
-		e := &events[j]
+	order := slices.Clone(events)
+	fold.Sort(order)
+	for j := range order {
+		e := &order[j]
+		k := w.nextMove(h, e.Stamp)
+		if k < 0 || !fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) {
+			continue
+		}
+		mv := &w.state.Moves[k]
+		if e.Op == connectors.Delete || e.Op == connectors.Insert {
+			// It tells, late, how the row that left had come, or that it came after this.
+			if born := e.Origin(e.From); mv.Born != born {
+				mv.Born = born
+				w.stateNew = true
+			}
+		}
 		if e.Image == nil || e.Op == connectors.Delete {
 			continue
 		}
-		if k := w.nextMove(h, e.Stamp); k >= 0 && fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) {
-			if e.Op == connectors.Insert && !e.From.IsZero() {
-				w.state.Moves[k].Born = e.Origin(e.From) // how the row that left had come, told late
-				w.stateNew = true
-			}
-			img := e.Image.Clone()
-			img.Stamp = e.Stamp
-			w.patch(k, img, fold.Stamp{})
-			mv := &w.state.Moves[k]
-			w.forward(mv.To, mv.Origin, mv.Stamp, img, fold.Stamp{})
-		}
+		img := e.Image.Clone()
+		img.Stamp = e.Stamp
+		img.Guess = mv.Born == bornUnknown
+		w.patch(k, img, fold.Stamp{})
+		w.forward(mv.To, mv.Origin, mv.Stamp, img, fold.Stamp{})
 	}
 }
+
+// bornUnknown is the Born of a move whose row was not known when it left: late images of the old key may be of a row before
+// it.
+const bornUnknown = "?"
 
 // nextMove finds the first time that the row of a key went on to another key, after some event: an index in state.Moves, -1
 // for none.
@@ -521,6 +533,7 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 			continue
 		}
 		x := state.Move{From: c.h, To: mv.To, Stamp: mv.Stamp, Origin: mv.Origin, AtMs: atMs}
+		x.Born = bornUnknown
 		if mv.Image != nil {
 			x.Born = mv.Image.Origin
 		}

@@ -87,6 +87,7 @@ func (m *Image) Learn(o *Image) bool {
 		}
 		if t := o.told(col); Compare(t, from) > 0 && Compare(t, m.Stamp) < 0 {
 			m.take(col, o, t)
+			m.Guess = m.Guess || o.Guess
 			learned = true
 		}
 	}
