@@ -422,6 +422,10 @@ func (w *work) openEvent(e *state.Event) fold.Event {
 // movedRow gives the row that e's row was under its old key. guess: its delete has not come, so that it may be another row.
 func (w *work) movedRow(to fold.Hash, e *fold.Event) (row *fold.Image, guess bool) {
 	origin := e.Origin(e.From)
+	if img := w.parked(to, origin, e); img != nil {
+		// Kept when the row left, with all that was known of it. Events of it in this merge are repeats, or were put in (patch).
+		return img, false
+	}
 	if gi := w.findGroup(e.From); gi >= 0 && w.groups[gi].cx >= 0 {
 		out := w.foldPrefix(int(w.groups[gi].cx), e.Stamp)
 		for k := range out.Moves {
@@ -429,12 +433,9 @@ func (w *work) movedRow(to fold.Hash, e *fold.Event) (row *fold.Image, guess boo
 				return mv.Image, false
 			}
 		}
-		if img := w.parked(to, origin, e); img != nil {
-			return img, false
-		}
 		return out.Image, true
 	}
-	return w.parked(to, origin, e), false
+	return nil, false
 }
 
 // parked finds the row of the old key among the moves whose second half was to come.
