@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -154,7 +155,8 @@ func crashAt(spec string, signal syscall.Signal) (func(string), error) {
 			_ = syscall.Kill(syscall.Getpid(), signal)
 			select {}
 		case n == 0:
-			_ = syscall.Kill(syscall.Getpid(), signal) // goes on from here when the signal to continue comes
+			_ = syscall.Kill(syscall.Getpid(), signal)
+			time.Sleep(100 * time.Millisecond) // the stop takes effect on all threads within this; SIGCONT ends it
 		}
 	}, nil
 }

@@ -33,7 +33,8 @@ func openInFlight(open func(context.Context, string) (store.Bucket, error), hook
 // PutIfAbsent implements store.Bucket. Its phases are bronze-in-flight and silver-in-flight, for tables at the default paths.
 func (b *inFlight) PutIfAbsent(ctx context.Context, key string, data []byte) error {
 	layer, _, _ := strings.Cut(key, "/")
-	if !strings.Contains(key, "/_delta_log/") || strings.Contains(key, "_dead_letters") {
+	commit := strings.Contains(key, "/_delta_log/") && strings.HasSuffix(key, ".json") // not a checksum file
+	if !commit || strings.Contains(key, "_dead_letters") {
 		return b.Bucket.PutIfAbsent(ctx, key, data)
 	}
 	before := time.Now()
