@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -251,8 +252,13 @@ func (r *Runtime) start(t *taskState, epoch uint64) {
 	}()
 }
 
-// work does what the task is for.
-func (u *run) work() error {
+// work does what the task is for. A panic in it is a defect: the task fails and shows where, the others keep running.
+func (u *run) work() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = commit.Permanent(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
 	props := maps.Clone(u.connector.Config)
 	if props == nil {
 		props = map[string]string{}

@@ -86,6 +86,9 @@ func (w *work) findCut(ctx context.Context) error {
 		return nil
 	}
 	w.cutRows = map[uint32]*bitmap{}
+	if w.m.snap == nil {
+		return nil // a truncate before the first row: there is no table yet
+	}
 	if len(w.state.Topics) > 1 || !w.cutByIndex() {
 		clear(w.cutRows)
 		if err := w.cutByScan(ctx); err != nil {
