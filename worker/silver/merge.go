@@ -46,6 +46,14 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 			w.feeds[b.Feed] = max(b.Version, w.feeds[b.Feed])
 			w.gather(b)
 		}
+		if len(m.cols.Widened) > 0 && m.table != nil {
+			// A column grows: first the files that are there, then the rows that need it.
+			w.finish()
+			if err := m.widen(ctx); err != nil {
+				return w.res, m.failed(fmt.Errorf("merge into %s: %w", m.opt.Path, err))
+			}
+			continue
+		}
 		w.res.Took.Gather = m.now().Sub(start)
 		w.res.DeadLetters = len(w.letters)
 		if len(w.letters) > 0 && !lettersDone {
@@ -230,9 +238,6 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		}
 	}
 	snap := m.snap
-	if len(m.cols.Widened) > 0 {
-		return w.res, true, m.widen(ctx)
-	}
 	newState := w.stateNew || m.pending || len(w.newTombs) > 0
 	g, gctx := errgroup.WithContext(ctx)
 	var adds []delta.Add
@@ -302,7 +307,7 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	var moved *relocation
 	if len(rewrite) > 0 {
 		var err error
-		if moved, err = m.rewriteFiles(gctx, "cow", w.input(), rewrite, next, m.cols.Schema, snap.Version); err != nil {
+		if moved, err = m.rewriteFiles(gctx, "cow", w.input(), rewrite, next, m.cols.Schema, snap.Version, nil); err != nil {
 			_ = g.Wait()
 			return w.res, false, err
 		}
@@ -352,12 +357,9 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	case delta.Unknown:
 		return w.res, false, m.readBack(ctx, w, out)
 	}
-	if errors.Is(out.Err, delta.ErrProgress) {
+	if errors.Is(out.Err, delta.ErrProgress) { // D2
 		m.ready, m.loaded = false, false
-		if m.advanced(out.Snapshot, w) {
-			return w.res, false, fmt.Errorf("%w: %w", ErrFenced, out.Err)
-		}
-		return w.res, true, nil
+		return w.res, false, fmt.Errorf("%w: %w", ErrFenced, out.Err)
 	}
 	if errors.Is(out.Err, delta.ErrConflict) {
 		m.stats.Foreign++

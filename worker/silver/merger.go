@@ -74,6 +74,9 @@ func Open(ctx context.Context, o Options) (*Merger, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if err := supported(o.Config); err != nil {
+		return nil, fmt.Errorf("open silver table %s: %w", o.Path, err)
+	}
 	o.Path = strings.Trim(o.Path, "/")
 	o.Upkeep = o.Upkeep.withDefaults()
 	m := &Merger{opt: o, log: o.Logger.With("table", o.Path), now: o.Now, store: state.NewStore(o.Bucket, o.Path),

@@ -3,6 +3,7 @@ package silver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -34,6 +35,23 @@ type Options struct {
 	Now func() time.Time
 	// Upkeep tunes compaction and checkpoints; the zero value is the default.
 	Upkeep Upkeep
+}
+
+// supported refuses what the merge would do otherwise than the configuration says.
+func supported(c *config.Sink) error {
+	for _, k := range []struct {
+		key string
+		set bool
+	}{
+		{"silver.scd.type=2", c.SilverSCDType == 2}, {"silver.partition.by", len(c.SilverPartitionBy) > 0},
+		{"silver.sequence.by", len(c.SilverSequenceBy) > 0}, {"silver.filter", c.SilverFilter != ""},
+		{"silver.change.data.feed", c.SilverCDF}, {"silver.mongo.flatten", c.SilverMongoFlatten},
+	} {
+		if k.set {
+			return fmt.Errorf("%s is set, which this release cannot do: leave it out", k.key)
+		}
+	}
+	return nil
 }
 
 // Batch is the changes of one version of a feeding bronze table, in the order of bronze.

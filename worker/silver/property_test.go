@@ -154,6 +154,12 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	if !set["rapid.seed"] && os.Getenv("SLUICE_TEST_LONG") == "" {
+		// The short run looks at the same histories each time; the long one at new ones.
+		if err := flag.Set("rapid.seed", "20261123"); err != nil {
+			panic(err)
+		}
+	}
 	os.Exit(m.Run())
 }
 

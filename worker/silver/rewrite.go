@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -37,7 +38,8 @@ type rowMove struct {
 func (r *relocation) from(o uint32) bool { return r != nil && r.froms[o] }
 
 // rewriteFiles writes the live rows of files into new ones, in order. deleted overrides the rows that are gone.
-func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, ordinals []uint32, deleted map[uint32]*bitmap, to schema.Schema, base int64) (*relocation, error) {
+func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, ordinals []uint32, deleted map[uint32]*bitmap, to schema.Schema, base int64,
+	grown map[string]schema.Type) (*relocation, error) {
 	r := &relocation{froms: map[uint32]bool{}}
 	var fw *fileWriter
 	var rows int64
@@ -55,6 +57,16 @@ func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, or
 		fw, rows = nil, 0
 		return nil
 	}
+	// Columns that grow are read as what they are and converted here.
+	as := to
+	if len(grown) > 0 {
+		as.Fields = slices.Clone(to.Fields)
+		for i := range as.Fields {
+			if t, ok := grown[as.Fields[i].Name]; ok {
+				as.Fields[i].Type = t
+			}
+		}
+	}
 	hashes := m.rowHasher(to)
 	for _, o := range ordinals {
 		f := m.idx.File(o)
@@ -67,7 +79,7 @@ func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, or
 		if err != nil {
 			return nil, err
 		}
-		for b, err := range src.Read(ctx, columnar.ReadOptions{Target: &to}) {
+		for b, err := range src.Read(ctx, columnar.ReadOptions{Target: &as}) {
 			if err != nil {
 				return nil, fmt.Errorf("read %s: %w", f.Path, err)
 			}
@@ -80,6 +92,11 @@ func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, or
 			}
 			if fw == nil {
 				if fw, err = m.newFile(ctx, m.fileName(kind, input, base, len(r.files)+1), to); err != nil {
+					return nil, err
+				}
+			}
+			if len(grown) > 0 {
+				if rec, err = m.grow(rec, as, to); err != nil {
 					return nil, err
 				}
 			}
@@ -173,12 +190,12 @@ func (m *Merger) place(r *relocation) {
 }
 
 // rearrange commits a rewrite of files that changes no row.
-func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uint32, to schema.Schema, change bool) error {
+func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uint32, to schema.Schema, grown map[string]schema.Type) error {
 	input := []byte(operation)
 	for _, o := range ordinals {
 		input = append(input, m.idx.File(o).Path...)
 	}
-	r, err := m.rewriteFiles(ctx, "opt", input, ordinals, nil, to, m.snap.Version)
+	r, err := m.rewriteFiles(ctx, "opt", input, ordinals, nil, to, m.snap.Version, grown)
 	if err != nil {
 		return err
 	}
@@ -193,9 +210,7 @@ func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uin
 	for _, f := range r.files {
 		c.Append(f.add)
 	}
-	if !change {
-		c.Rearrange()
-	}
+	c.Rearrange()
 	if !m.snap.Schema().Equal(to) {
 		meta := m.snap.Metadata.Clone()
 		meta.SchemaString = to.String()
@@ -231,11 +246,18 @@ func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uin
 func (m *Merger) widen(ctx context.Context) error {
 	var all []uint32
 	m.idx.Ordinals(func(o uint32, _ *index.File) { all = append(all, o) })
+	grown := m.cols.Widened
+	for _, t := range grown {
+		if t.Kind == schema.Long { // a long that no double equals is rescued
+			m.cols.Ensure(evolve.ColRescued, schema.Of(schema.String))
+		}
+	}
 	to := m.cols.Schema
 	names := make([]string, 0, len(m.cols.Widened))
-	for n := range m.cols.Widened {
+	for n := range grown {
 		names = append(names, n)
 	}
+	slices.Sort(names)
 	m.cols.Widened = nil
 	if len(all) == 0 {
 		c := m.table.NewCommit(m.snap)
@@ -249,7 +271,7 @@ func (m *Merger) widen(ctx context.Context) error {
 		return nil
 	}
 	m.log.Info("columns grow: the table's files are written anew", "columns", names, "files", len(all))
-	if err := m.rearrange(ctx, "widen", all, to, false); err != nil {
+	if err := m.rearrange(ctx, "widen", all, to, grown); err != nil {
 		return err
 	}
 	m.ready = false // columns are read from the table again
@@ -261,6 +283,43 @@ func (m *Merger) widen(ctx context.Context) error {
 const widenBytes = 1 << 30
 
 func (m *Merger) mayWiden() bool { return m.snap == nil || m.snap.SizeBytes() <= widenBytes }
+
+// grow converts the columns of a record that have grown.
+func (m *Merger) grow(rec arrow.Record, as, to schema.Schema) (arrow.Record, error) {
+	b := columnar.NewBuilder(to)
+	rescuedAt := to.Index(evolve.ColRescued)
+	for row := range int(rec.NumRows()) {
+		var lost evolve.Rescue
+		if rescuedAt >= 0 {
+			lost = evolve.ParseRescue(columnar.ValueAt(rec.Column(rescuedAt), as.Fields[rescuedAt].Type, row).Str)
+		}
+		for c := range to.Fields {
+			if c == rescuedAt {
+				continue
+			}
+			v := columnar.ValueAt(rec.Column(c), as.Fields[c].Type, row)
+			if !as.Fields[c].Type.Equal(to.Fields[c].Type) {
+				w, ok := evolve.Convert(v, to.Fields[c].Type)
+				if !ok {
+					lost.Put(to.Fields[c].Name, v)
+					w = nullValue
+				}
+				v = w
+			}
+			if err := b.Append(c, v); err != nil {
+				return nil, err
+			}
+		}
+		if rescuedAt >= 0 {
+			if text := lost.JSON(); text != "" {
+				b.AppendString(rescuedAt, text)
+			} else {
+				b.AppendNull(rescuedAt)
+			}
+		}
+	}
+	return b.NewRecord(), nil
+}
 
 // unrescue puts rescued values back into columns that have grown since.
 func (m *Merger) unrescue(rec arrow.Record, to schema.Schema) (arrow.Record, error) {

@@ -29,7 +29,7 @@ func (m *Merger) Maintain(ctx context.Context) (bool, error) {
 	}
 	if o := m.compactable(); len(o) > 0 {
 		m.stats.Compactions++
-		if err := m.rearrange(ctx, "compact", o, m.snap.Schema(), false); err != nil {
+		if err := m.rearrange(ctx, "compact", o, m.snap.Schema(), nil); err != nil {
 			return true, fmt.Errorf("compact %s: %w", m.opt.Path, err)
 		}
 		return true, nil

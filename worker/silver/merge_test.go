@@ -1,0 +1,239 @@
+package silver_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/config"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/connectors/store/mem"
+	"sluice.io/sluice/worker/silver"
+)
+
+// rec makes a change at a position that is its offset.
+func rec(op connectors.Op, off int64, id int64, kv ...any) connectors.Change {
+	c := connectors.Change{Kind: connectors.RowChange, Op: op, Source: benchSource, PosQuality: connectors.Exact,
+		Record: &connectors.Record{Topic: "t", Offset: off, TimestampMs: off * 1000}, Key: keyRow(id), SourceTsNs: off * 1e9}
+	sub := byte(2)
+	if op == connectors.Delete {
+		sub = 0
+	}
+	c.Position = benchPosition(uint64(off*8), sub)
+	if op != connectors.Delete {
+		sh := &connectors.Shape{Names: []string{"id"}}
+		vals := []connectors.Value{connectors.Int(schema.Long, id)}
+		for i := 0; i < len(kv); i += 2 {
+			sh.Names = append(sh.Names, kv[i].(string))
+			vals = append(vals, kv[i+1].(connectors.Value))
+		}
+		c.After = connectors.Row{Shape: sh, Values: vals}
+	}
+	return c
+}
+
+type bench struct {
+	t       *testing.T
+	b       *mem.Bucket
+	m       *silver.Merger
+	version int64
+	letters []connectors.DeadLetter
+}
+
+func newBench(t *testing.T, change func(*config.Sink)) *bench {
+	t.Helper()
+	x := &bench{t: t, b: mem.New("lake")}
+	conf := sinkConfig()
+	if change != nil {
+		change(conf)
+	}
+	m, err := silver.Open(context.Background(), silver.Options{Bucket: x.b, Path: "silver/t", Connector: "c", Config: conf,
+		DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
+			x.letters = append(x.letters, l...)
+			return nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.m = m
+	return x
+}
+
+func (x *bench) merge(changes ...connectors.Change) silver.Result {
+	x.t.Helper()
+	res, err := x.m.Merge(context.Background(), []silver.Batch{{Feed: "bronze/t", Version: x.version, Changes: changes}})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.version++
+	return res
+}
+
+func (x *bench) rows() string {
+	x.t.Helper()
+	var out []string
+	for _, l := range canonicalRows(x.t, x.b, "silver/t") {
+		out = append(out, dataOnly(x.t, l))
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
+
+func (x *bench) want(rows ...string) {
+	x.t.Helper()
+	if got := x.rows(); got != strings.Join(rows, "\n") {
+		x.t.Fatalf("got\n%s\nwant\n%s", got, strings.Join(rows, "\n"))
+	}
+}
+
+var (
+	cOp, uOp, dOp = connectors.Insert, connectors.Update, connectors.Delete
+	long          = func(i int64) connectors.Value { return connectors.Int(schema.Long, i) }
+	text          = connectors.Text
+)
+
+// formats.md §5.3: c, d, and the c once more. E7: a delete of an unknown key holds back an older event.
+func TestDeletesAreRemembered(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, nil)
+	x.merge(rec(cOp, 1, 1, "a", text("x")), rec(cOp, 2, 2, "a", text("y")))
+	x.merge(rec(dOp, 3, 1), rec(dOp, 10, 9))
+	x.merge(rec(cOp, 1, 1, "a", text("x")), rec(cOp, 5, 9, "a", text("late")))
+	x.want(`{"a":"y","id":2}`)
+	x.merge(rec(cOp, 11, 9, "a", text("new")))
+	x.want(`{"a":"new","id":9}`, `{"a":"y","id":2}`)
+}
+
+// formats.md §5.14 and E17: a column that appears, a type that grows, one that has nothing in common, a column that goes.
+func TestColumnsFollow(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, nil)
+	x.merge(rec(cOp, 1, 1, "a", long(5)))
+	x.merge(rec(cOp, 2, 2, "a", connectors.Float(1.5), "b", text("new")))
+	x.want(`{"a":1.5,"b":"new","id":2}`, `{"a":5,"b":null,"id":1}`)
+	x.merge(rec(cOp, 3, 3, "a", text("no number"), "b", text("q")))
+	x.merge(rec(uOp, 4, 2, "a", long(7)))
+	got := x.rows()
+	if !strings.Contains(got, `{"a":null,"b":"q","id":3}`) || !strings.Contains(got, `{"a":7,"b":null,"id":2}`) {
+		t.Fatal(got)
+	}
+	if all := strings.Join(canonicalRows(t, x.b, "silver/t"), "\n"); !strings.Contains(all, `{\"a\":\"no number\"}`) {
+		t.Fatalf("the value is not rescued:\n%s", all)
+	}
+}
+
+// D6: what cannot be applied is a dead letter of stage apply, and the rest goes on.
+func TestRejectedEventsAreDeadLetters(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, func(c *config.Sink) { c.EvolveAdd = "reject" })
+	x.merge(rec(cOp, 1, 1, "a", long(5)))
+	bad := rec(cOp, 3, 3, "a", long(1))
+	bad.Key = connectors.Row{}
+	x.merge(rec(cOp, 2, 2, "a", long(5), "b", long(1)), bad, rec(cOp, 4, 4, "a", long(6)))
+	x.want(`{"a":5,"id":1}`, `{"a":6,"id":4}`)
+	if len(x.letters) != 2 || x.letters[0].Stage != connectors.StageApply || !strings.Contains(x.letters[0].Reason, `"b"`) {
+		t.Fatalf("%+v", x.letters)
+	}
+}
+
+func TestSoftAndIgnoredDeletes(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, func(c *config.Sink) { c.SilverDeleteMode = "soft" })
+	x.merge(rec(cOp, 1, 1, "a", text("x")))
+	x.merge(rec(dOp, 2, 1))
+	if all := strings.Join(canonicalRows(t, x.b, "silver/t"), "\n"); !strings.Contains(all, `"_cdc_deleted":true`) || !strings.Contains(all, `"_cdc_operation":"d"`) || !strings.Contains(all, `"a":"x"`) {
+		t.Fatal(all)
+	}
+	x.merge(rec(cOp, 1, 1, "a", text("x")))
+	if all := strings.Join(canonicalRows(t, x.b, "silver/t"), "\n"); !strings.Contains(all, `"_cdc_deleted":true`) {
+		t.Fatal(all)
+	}
+	x.merge(rec(cOp, 3, 1, "a", text("z")))
+	if all := strings.Join(canonicalRows(t, x.b, "silver/t"), "\n"); !strings.Contains(all, `"_cdc_deleted":false`) || strings.Count(all, "\n") != 0 {
+		t.Fatal(all)
+	}
+	y := newBench(t, func(c *config.Sink) { c.SilverDeleteMode = "ignore" })
+	y.merge(rec(cOp, 1, 1, "a", text("x")), rec(dOp, 2, 1))
+	y.want(`{"a":"x","id":1}`)
+}
+
+// D8: what others do to the table is followed: a file removed, and the same key written twice.
+func TestForeignCommits(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	x := newBench(t, nil)
+	x.merge(rec(cOp, 1, 1, "a", text("x")))
+	x.merge(rec(cOp, 2, 2, "a", text("y")))
+	tab, err := delta.Open(ctx, x.b, "silver/t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := tab.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []*delta.Add
+	for a := range snap.Files() {
+		files = append(files, a)
+	}
+	c := tab.NewCommit(snap)
+	c.Remove(files[0])
+	twin := *files[1]
+	data, err := x.b.Get(ctx, "silver/t/"+twin.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin.Path = "twin.parquet"
+	if err := x.b.Put(ctx, "silver/t/twin.parquet", data); err != nil {
+		t.Fatal(err)
+	}
+	c.Append(twin)
+	if out := c.Do(ctx); out.Kind != delta.Committed {
+		t.Fatal(out.Err)
+	}
+	x.merge(rec(uOp, 3, 1, "a", text("1")), rec(uOp, 4, 2, "a", text("2")))
+	x.want(`{"a":"1","id":1}`, `{"a":"2","id":2}`)
+}
+
+// D2: a merger that was overtaken stops, and says so.
+func TestFenced(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, nil)
+	x.merge(rec(cOp, 1, 1, "a", text("x")))
+	other := openSilver(t, x.b, sinkConfig(), "silver/t")
+	if _, err := other.Merge(context.Background(), []silver.Batch{{Feed: "bronze/t", Version: 1, Changes: []connectors.Change{rec(cOp, 2, 2, "a", text("y"))}}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := x.m.Merge(context.Background(), []silver.Batch{{Feed: "bronze/t", Version: 1, Changes: []connectors.Change{rec(cOp, 2, 2, "a", text("y"))}}})
+	if err == nil || !strings.Contains(err.Error(), silver.ErrFenced.Error()) {
+		t.Fatalf("%v", err)
+	}
+	x.want(`{"a":"x","id":1}`, `{"a":"y","id":2}`)
+}
+
+// A source whose log begins anew: its positions fall while its time rises, so its events are new, not stale (D5).
+func TestNewLineage(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, nil)
+	x.merge(rec(cOp, 1000, 1, "a", text("old")), rec(cOp, 1001, 2, "a", text("old")))
+	anew := rec(uOp, 1002, 1, "a", text("new"))
+	anew.Position = benchPosition(5, 2)
+	x.merge(anew)
+	again := rec(uOp, 1003, 2, "a", text("repeat"))
+	again.Position, again.SourceTsNs = benchPosition(1000*8-1, 2), 999e9 // what a connector repeats has old times
+	x.merge(again)
+	x.want(`{"a":"new","id":1}`, `{"a":"old","id":2}`)
+}
+
+func TestWhatCannotBeDoneIsRefused(t *testing.T) {
+	t.Parallel()
+	conf := sinkConfig()
+	conf.SilverSCDType = 2
+	_, err := silver.Open(context.Background(), silver.Options{Bucket: mem.New("l"), Path: "t", Connector: "c", Config: conf})
+	if err == nil || !strings.Contains(err.Error(), "silver.scd.type") {
+		t.Fatalf("%v", err)
+	}
+}

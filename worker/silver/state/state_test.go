@@ -1,0 +1,155 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/connectors/store/mem"
+	"sluice.io/sluice/worker/silver/fold"
+)
+
+func full() *State {
+	s := New()
+	src := s.Lineages.Source("shop")
+	src.Cur, src.FromTs = 2, 1790000000000000000
+	src.Names = []fold.LineageName{{Name: "mysql/1/binlog", Epoch: 1}, {Name: "mysql/2/binlog", Epoch: 2}}
+	p := s.Lineages.Part("t", 3)
+	p.Epoch, p.OldTs, p.Lineage = 2, 5, "mysql/2/binlog"
+	at := fold.Stamp{Pos: "pos", Off: 7, Epoch: 2, Part: 3, Exact: true}
+	row := &Row{Names: []string{"id", "tags"}, Values: []connectors.Value{connectors.Int(schema.Long, -5),
+		connectors.Nested(schema.Array, []connectors.Value{connectors.Text("a"), connectors.NullValue(), connectors.UnavailableValue()})},
+		Rescue: []string{"", `"x"`}, From: []*fold.Stamp{nil, &at}, Stamp: at, Meta: fold.Meta{Op: 'c', TsUs: 9, EventID: "t-3-7"}, Origin: "o", Guess: true}
+	s.Topics = []Topic{{"t", 2, 3}}
+	s.Truncates = []Truncate{{"t", "shop.t", at, 11}}
+	s.Deletes = []Delete{{"t", 3, 8, fold.Hash{Lo: 1, Hi: 2}}}
+	s.Opens = []Open{{Hash: fold.Hash{Lo: 3}, AtMs: 4, Base: row, Stamp: at, Events: []Event{{Stamp: at, Sub: 1, Op: connectors.Insert, Tx: "9",
+		From: fold.Hash{Lo: 4}, Image: row}}}}
+	s.Moves = []Move{{From: fold.Hash{Lo: 5}, To: fold.Hash{Lo: 6}, Stamp: at, Origin: "o", Born: "?", AtMs: 12, Row: row}}
+	s.Segments = []Segment{{"tombstones/1-0", 100, 2000, 13}}
+	s.Tombs = []Tomb{{Hash: fold.Hash{Lo: 7, Hi: 8}, Seq: at.Seq(), AtMs: 14}, {Hash: fold.Hash{Lo: 9}, Seq: at.Seq(), Add: at.Seq(), AtMs: 15}}
+	s.Watermarks = map[fold.PartKey]int64{{Topic: "t", Partition: 3}: 16}
+	return s
+}
+
+func TestStateComesBack(t *testing.T) {
+	s := full()
+	b := s.Encode()
+	got, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Encode(), b) {
+		t.Fatalf("encoded again it differs:\n%x\n%x", got.Encode(), b)
+	}
+	if d := cmp.Diff(s.Moves, got.Moves); d != "" {
+		t.Fatal(d)
+	}
+	if d := cmp.Diff(s.Opens, got.Opens); d != "" {
+		t.Fatal(d)
+	}
+	if d := cmp.Diff(s.Tombs, got.Tombs); d != "" {
+		t.Fatal(d)
+	}
+	for i := range b {
+		c := bytes.Clone(b)
+		c[i] ^= 0x40
+		if _, err := Decode(c); !errors.Is(err, ErrFormat) {
+			t.Fatalf("byte %d was damaged and Decode gave %v", i, err)
+		}
+		if _, err := Decode(b[:i]); !errors.Is(err, ErrFormat) {
+			t.Fatalf("cut off at %d, Decode gave %v", i, err)
+		}
+	}
+}
+
+func TestStateGolden(t *testing.T) {
+	want, err := hex.DecodeString(goldenState)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := full().Encode(); !bytes.Equal(got, want) {
+		t.Fatalf("the bytes of format %d changed; raise Version and keep reading the old ones:\n%x", Version, got)
+	}
+	if _, err := Decode(want); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStoreMergesSegmentsAndCleansUp(t *testing.T) {
+	ctx := context.Background()
+	b := mem.New("lake")
+	now := time.Unix(1790000000, 0)
+	b.SetClock(func() time.Time { return now })
+	s := NewStore(b, "silver/t")
+	st := New()
+	m, n := int64(-1), 0
+	for i := range 40 {
+		for range 1000 {
+			n++
+			st.Tombs = append(st.Tombs, Tomb{Hash: fold.Sum([]byte(fmt.Sprint(n))), Seq: fold.Stamp{Off: int64(n)}.Seq(), AtMs: int64(i)})
+		}
+		var err error
+		if m, err = s.Save(ctx, m+1, st, func(x *Tomb) bool { return x.AtMs != 3 }, -1); err != nil {
+			t.Fatal(err)
+		}
+		if st, err = s.Load(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(st.Segments) > 2*fanIn {
+		t.Fatalf("%d segments", len(st.Segments))
+	}
+	seen := map[fold.Hash]bool{}
+	if err := s.Tombs(ctx, st, func(ts []Tomb) error {
+		for _, x := range ts {
+			seen[x.Hash] = true
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 39000 && len(seen) != 40000 {
+		t.Fatalf("%d tombstones", len(seen))
+	}
+	if err := s.Clean(ctx, m, st, now.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	for _, err := range b.List(ctx, "silver/t/_sluice/", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		left++
+	}
+	if left > 4+2*fanIn {
+		t.Fatalf("%d objects are left", left)
+	}
+	if err := s.Tombs(ctx, st, func([]Tomb) error { return nil }); err != nil {
+		t.Fatalf("clean-up took what was needed: %v", err)
+	}
+}
+
+// A merge that was cut off leaves its state object; a repeat meets it, another merge takes the next number.
+func TestSaveIsOnce(t *testing.T) {
+	ctx := context.Background()
+	s := NewStore(mem.New("lake"), "t")
+	a, c := New(), New()
+	c.Topics = []Topic{{"x", 1, 0}}
+	for _, k := range []struct {
+		st   *State
+		want int64
+	}{{a, 0}, {a, 0}, {c, 1}, {c, 1}} {
+		if m, err := s.Save(ctx, 0, k.st, nil, 0); err != nil || m != k.want {
+			t.Fatalf("%d %v, want %d", m, err, k.want)
+		}
+	}
+}
