@@ -383,10 +383,9 @@ func removeOf(f *Add, now int64, change bool) *Remove {
 // buildProtocol works out metaData and protocol of the commit.
 func (c *Commit) buildProtocol(a *Actions) error {
 	s := c.base
-	proto, meta := s.Protocol, s.Metadata
+	proto := s.Protocol
 	needed := c.features
-	if c.metadata != nil {
-		meta = c.metadata
+	if meta := c.metadata; meta != nil {
 		if meta.ID == "" {
 			meta.ID = s.Metadata.ID
 		}

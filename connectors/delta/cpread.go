@@ -165,7 +165,7 @@ type actionReader struct {
 	cols map[string]*cursor
 	all  []*cursor
 
-	add, remove, cdc       fileCursors
+	add, remove            fileCursors
 	clusteringProvider     *cursor
 	stats                  *cursor
 	parsed                 *statsTree

@@ -294,7 +294,6 @@ func (w *work) add(e event) { w.events = append(w.events, e) }
 type keyPlan struct {
 	at  []int32
 	bad string
-	gen int
 }
 
 // keyHash hashes the key's columns of a row. A reason that is not empty says why it can't.

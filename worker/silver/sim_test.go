@@ -44,7 +44,6 @@ type simMode struct {
 	snapshots bool // incremental snapshots
 	keyChange bool
 	noHints   bool // headers of key changes are lost
-	restore   bool // the database's log begins anew
 	parts     int
 	keys      int64
 }
@@ -291,12 +290,6 @@ func (s *source) snapshot() {
 		s.mode.txMeta = meta
 		s.emit(c, s.partOf(id))
 	}
-}
-
-// restored lets the log begin anew at lower positions, with a new snapshot of what is there; time goes on.
-func (s *source) restored() {
-	s.lsn, s.seq0 = 1<<35+uint64(s.rng.IntN(1<<20))*8, 1<<35
-	s.ts += 60_000_000_000
 }
 
 func (s *source) step() {
