@@ -44,8 +44,7 @@ func supported(c *config.Sink) error {
 		set bool
 	}{
 		{"silver.scd.type=2", c.SilverSCDType == 2}, {"silver.partition.by", len(c.SilverPartitionBy) > 0},
-		{"silver.sequence.by", len(c.SilverSequenceBy) > 0}, {"silver.filter", c.SilverFilter != ""},
-		{"silver.change.data.feed", c.SilverCDF}, {"silver.mongo.flatten", c.SilverMongoFlatten},
+		{"silver.sequence.by", len(c.SilverSequenceBy) > 0}, {"silver.change.data.feed", c.SilverCDF},
 	} {
 		if k.set {
 			return fmt.Errorf("%s is set, which this release cannot do: leave it out", k.key)
