@@ -60,6 +60,14 @@ func (s *Server) kind(c ownership.Connector) string {
 func (s *Server) found(r request, text string) (ownership.Connector, error) {
 	c, err := s.Cluster.Connector(r.connector())
 	if errors.Is(err, ownership.ErrNotFound) {
+		// This node may lag behind: it says no only after it has caught up with the leader. A read without a leader is
+		// answered from what is here; a write is not.
+		if err := s.Cluster.Sync(r.Context()); err != nil && r.Method != http.MethodGet && r.Method != http.MethodHead {
+			return c, err
+		}
+		c, err = s.Cluster.Connector(r.connector())
+	}
+	if errors.Is(err, ownership.ErrNotFound) {
 		return c, fail(http.StatusNotFound, text, r.connector())
 	}
 	return c, err

@@ -439,6 +439,19 @@ func TestNPMClient(t *testing.T) {
 	})
 }
 
+// A node that has just come back may not have heard of a connector yet: it asks the leader before it says no.
+func TestNodeThatLagsBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.run([]step{{do: "POST /connectors", body: create("a"), status: 201}})
+	for _, do := range []string{"GET /connectors/a", "GET /connectors/a/status"} {
+		w.cluster.hide()
+		w.run([]step{{do: do, status: 200}})
+	}
+	w.cluster.hide()
+	w.run([]step{{do: "PUT /connectors/a/pause", status: 202}, {do: "PUT /connectors/none/pause", status: 404}})
+}
+
 func TestWithoutLeader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

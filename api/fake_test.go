@@ -24,8 +24,9 @@ type fakeCluster struct {
 	connectors map[string]*fakeConnector
 	members    []ownership.Member
 	version    uint64
-	err        error // of all writes
-	busy       bool  // a node still holds tasks
+	err        error                     // of all writes
+	elsewhere  map[string]*fakeConnector // agreed on, and not seen on this node before Sync
+	busy       bool                      // a node still holds tasks
 }
 
 type fakeConnector struct {
@@ -133,6 +134,25 @@ func (f *fakeCluster) Connectors() []ownership.Connector {
 		out = append(out, f.connectors[n].Connector)
 	}
 	return out
+}
+
+// hide makes this node one that has not heard of any connector yet.
+func (f *fakeCluster) hide() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.elsewhere, f.connectors = f.connectors, map[string]*fakeConnector{}
+}
+
+// Sync lets what another node has written be seen here.
+func (f *fakeCluster) Sync(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return f.err
+	}
+	maps.Copy(f.connectors, f.elsewhere)
+	f.elsewhere = nil
+	return nil
 }
 
 func (f *fakeCluster) Connector(name string) (ownership.Connector, error) {

@@ -22,6 +22,9 @@ type Cluster interface {
 	// Connectors gives all connectors, sorted by name.
 	Connectors() []ownership.Connector
 	Connector(name string) (ownership.Connector, error)
+	// Sync makes the reads that follow see all that was agreed on before, anywhere in the cluster. Without a leader it
+	// gives ErrNoLeader after a bounded wait.
+	Sync(ctx context.Context) error
 	// Status gives the states of a connector and its tasks; the task ids of REST are places in Status.Tasks.
 	Status(name string) (ownership.ConnectorStatus, error)
 	// Tasks gives the tasks in the same order.
