@@ -117,6 +117,9 @@ func mergeError(err error) error {
 	if errors.Is(err, silver.ErrFenced) {
 		return commit.Retry(fmt.Errorf("%w; beginning again from the table", err))
 	}
+	if errors.Is(err, silver.ErrReplaced) {
+		return commit.Permanent(fmt.Errorf("%w; restart the task to merge into what is there now", err))
+	}
 	return err
 }
 
@@ -140,7 +143,7 @@ func (t *tableRun) follow(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && (!commit.Transient(err) || errors.Is(err, silver.ErrFenced)):
+		case err != nil && (!commit.Transient(err) || errors.Is(err, silver.ErrFenced) || errors.Is(err, silver.ErrReplaced)):
 			return err
 		case err != nil:
 			text := err.Error()

@@ -195,6 +195,70 @@ func (m *Merger) records(ctx context.Context, a *delta.Add) (int64, error) {
 	return f.NumRows(), nil
 }
 
+// birth tells a table from another one that came into its place.
+type birth struct {
+	id string // of the metadata; "": not known yet
+	// first is the commit that made the table; without it (the log was cleaned up) gone is set.
+	first store.Info
+	gone  bool
+}
+
+func (m *Merger) firstCommit(ctx context.Context) (store.Info, bool, error) {
+	info, err := m.opt.Bucket.Stat(ctx, fmt.Sprintf("%s/_delta_log/%020d.json", m.opt.Path, 0))
+	if errors.Is(err, store.ErrNotFound) {
+		return info, true, nil
+	}
+	return info, false, err
+}
+
+// remember0 notes which table it is.
+func (m *Merger) remember0(ctx context.Context, snap *delta.Snapshot) error {
+	info, gone, err := m.firstCommit(ctx)
+	if err != nil {
+		return err
+	}
+	m.born = birth{id: snap.Metadata.ID, first: info, gone: gone}
+	return nil
+}
+
+// sameTable gives ErrReplaced where the table was deleted or made anew. A commit into the empty place would make a table without
+// beginning. It costs one look at the first commit, made while files are uploaded.
+func (m *Merger) sameTable(ctx context.Context) error {
+	if m.born.id == "" {
+		return nil
+	}
+	info, gone, err := m.firstCommit(ctx)
+	if err != nil {
+		return err
+	}
+	if !gone && !m.born.gone && info.Size == m.born.first.Size && info.ModTime.Equal(m.born.first.ModTime) {
+		return nil
+	}
+	if gone && m.born.gone && m.snap != nil {
+		_, err := m.opt.Bucket.Stat(ctx, fmt.Sprintf("%s/_delta_log/%020d.json", m.opt.Path, m.snap.Version))
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	// The log was cleaned up, or it is another table.
+	t, err := delta.Open(ctx, m.opt.Bucket, m.opt.Path)
+	if errors.Is(err, delta.ErrNotTable) {
+		return fmt.Errorf("%w: there is no table at %s any more", ErrReplaced, m.opt.Path)
+	}
+	if err != nil {
+		return err
+	}
+	snap, err := t.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if snap.Metadata.ID != m.born.id {
+		return fmt.Errorf("%w: the table at %s has id %s, it was %s", ErrReplaced, m.opt.Path, snap.Metadata.ID, m.born.id)
+	}
+	m.born.first, m.born.gone = info, gone
+	return nil
+}
+
 func sortedKeys[V any](m map[uint32]V) []uint32 {
 	out := make([]uint32, 0, len(m))
 	for k := range m {

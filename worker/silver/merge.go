@@ -240,6 +240,8 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	snap := m.snap
 	newState := w.stateNew || m.pending || len(w.newTombs) > 0
 	g, gctx := errgroup.WithContext(ctx)
+	defer func() { _ = g.Wait() }() // nothing of this merge runs on when it is given up
+	g.Go(func() error { return m.sameTable(gctx) })
 	var adds []delta.Add
 	var fileRows int64
 	if len(w.winners) > 0 {
@@ -468,7 +470,7 @@ func (m *Merger) create(ctx context.Context) error {
 	m.cols.Sealed()
 	m.idx.Version = m.snap.Version
 	m.loaded = true
-	return nil
+	return m.remember0(ctx, m.snap)
 }
 
 // accept takes over state and progress of a merge that is in the table.

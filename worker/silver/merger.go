@@ -29,6 +29,7 @@ type Merger struct {
 	now func() time.Time
 
 	table *delta.Table // nil until the first row makes the table
+	born  birth
 	snap  *delta.Snapshot
 	cols  *evolve.Columns
 	// decided tells that keys is settled; no keys: a table without key.
@@ -116,10 +117,17 @@ func (m *Merger) load(ctx context.Context) error {
 			return err
 		}
 		m.table = t
+	} else if err := m.sameTable(ctx); err != nil {
+		return err
 	}
 	snap, err := m.table.Snapshot(ctx)
 	if err != nil {
 		return err
+	}
+	if m.born.id == "" {
+		if err := m.remember0(ctx, snap); err != nil {
+			return err
+		}
 	}
 	return m.loadAt(ctx, snap)
 }

@@ -15,6 +15,10 @@ import (
 // ErrFenced: the table's progress is not what this Merger continues; another one has merged the feed (D2).
 var ErrFenced = errors.New("another writer has advanced this silver table")
 
+// ErrReplaced: the table is not the one that this Merger opened: it was deleted, or made anew. Nothing is merged until a
+// Merger is opened anew, which takes the table for what it finds then.
+var ErrReplaced = errors.New("the silver table was deleted or made anew by somebody else")
+
 // Options say which table a Merger writes, and how.
 type Options struct {
 	Bucket store.Bucket

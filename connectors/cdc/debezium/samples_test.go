@@ -322,3 +322,20 @@ func TestDeclaredTypesAreChecked(t *testing.T) {
 		t.Errorf("total is %s (%v), want 19.99", render(cs[0].After.Get("total")), err)
 	}
 }
+
+// TestDefaultsDoNotReplaceNull: a column that is NULL stays NULL whatever default its schema declares, and one that the event does not
+// mention is absent (formats.md §5.15).
+func TestDefaultsDoNotReplaceNull(t *testing.T) {
+	t.Parallel()
+	const envelope = `{"schema":{"type":"struct","fields":[{"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"},` +
+		`{"type":"int32","optional":true,"default":7,"field":"n"},{"type":"string","optional":true,"default":"x","field":"s"}],` +
+		`"optional":true,"name":"V","field":"after"}],"optional":false,"name":"x.Envelope"},"payload":{"before":null,"after":{"id":1,"n":null},` +
+		`"source":{"connector":"mysql","name":"shop","ts_ms":1,"db":"inventory","table":"orders","server_id":1,"file":"binlog.000147","pos":4,"row":0},"op":"c","ts_ms":2}}`
+	cs, err := newDecoder(t, always).Decode(nil, &connectors.Record{Key: []byte(`{"id":1}`), Value: []byte(envelope)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, s := cs[0].After.Get("n").State, cs[0].After.Get("s").State; n != connectors.Null || s == connectors.Present {
+		t.Errorf("states %d and %d, want NULL and nothing", n, s)
+	}
+}
