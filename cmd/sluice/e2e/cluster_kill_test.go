@@ -34,7 +34,7 @@ func TestClusterKill(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(t, []int{0, 1, 2})
 	c.shop(t, seed, map[string]string{"commit.interval.ms": "1000"}) // the default
-	c.load.run(c.broker.Client(), 100)
+	c.load.run(c.client, 100)
 	c.spread(t, time.Minute, 0, 1, 2)
 
 	var all, followers, leaders []time.Duration

@@ -17,7 +17,7 @@ func TestClusterRecover(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(t, []int{0, 1, 2})
 	c.shop(t, 17, nil)
-	c.load.run(c.broker.Client(), 100)
+	c.load.run(c.client, 100)
 	c.spread(t, time.Minute, 0, 1, 2)
 	c.whole(t)
 	for _, n := range c.nodes {

@@ -29,7 +29,7 @@ func TestClusterScale(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(t, []int{1, 0})
 	c.shop(t, 9, nil)
-	c.load.run(c.broker.Client(), 100)
+	c.load.run(c.client, 100)
 	c.spread(t, time.Minute, 0, 1)
 
 	began := time.Now()
@@ -118,7 +118,7 @@ func TestClusterRoll(t *testing.T) {
 	}
 	c.startAll(t, []int{0, 1, 2})
 	c.shop(t, 13, nil)
-	c.load.run(c.broker.Client(), 100)
+	c.load.run(c.client, 100)
 	c.spread(t, time.Minute, 0, 1, 2)
 	for _, to := range []struct{ what, bin string }{{"the present binary", proc.Sluice(t)}, {"the earlier binary", old}} {
 		c.whole(t)

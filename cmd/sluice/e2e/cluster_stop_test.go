@@ -85,7 +85,7 @@ func TestClusterZombie(t *testing.T) {
 	c := newCluster(t, 3)
 	c.startAll(t, []int{0, 1, 2})
 	c.shop(t, 5, nil)
-	c.load.run(c.broker.Client(), 100)
+	c.load.run(c.client, 100)
 	c.spread(t, time.Minute, 0, 1, 2)
 	for i, phase := range []string{"bronze-in-flight", "silver-in-flight"} {
 		c.whole(t)

@@ -6,18 +6,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/store"
-	"sluice.io/sluice/connectors/store/file"
 	"sluice.io/sluice/internal/shop"
-	"sluice.io/sluice/internal/testkit/broker"
 	"sluice.io/sluice/internal/testkit/faultproxy"
 	"sluice.io/sluice/internal/testkit/proc"
 )
@@ -27,91 +25,13 @@ type cluster struct {
 	nodes  []*node
 	peers  []*faultproxy.Proxy // before the peer port of each node; none where the test needs none
 	kafka  *faultproxy.Proxy
-	broker *broker.Broker
+	store  *faultproxy.HTTP // before MinIO; nil where the lake is a folder
+	real   *proc.Kafka      // nil where the broker is kfake
+	client *kgo.Client
+	topic  func(name string, partitions int32)
+	disks  *disks // nil where the nodes' folders are on no file system of their own
 	lake   *lakeWatch
 	load   *shopLoad
-}
-
-// newCluster prepares nodes n1, n2, … and a broker; the nodes are started by the test.
-func newCluster(tb testing.TB, size int) *cluster {
-	tb.Helper()
-	return prepare(tb, size, false)
-}
-
-// newFaultyCluster is newCluster with a fault proxy before the peer port of each node. Through it a port on which nobody
-// listens is one that resets connections, so the quick ways of noticing that a process is gone do not work.
-func newFaultyCluster(tb testing.TB, size int) *cluster {
-	tb.Helper()
-	return prepare(tb, size, true)
-}
-
-func prepare(tb testing.TB, size int, proxies bool) *cluster {
-	tb.Helper()
-	c := &cluster{}
-	c.broker = broker.Start(tb, broker.Listen(func(network, address string) (net.Listener, error) {
-		ln, err := faultproxy.Before(network, address, c.owner)
-		if err != nil {
-			return nil, err
-		}
-		c.kafka = ln.Proxy
-		return ln, nil
-	}))
-	dir := tb.TempDir()
-	lake := filepath.Join(dir, "lake")
-	if err := os.MkdirAll(lake, 0o755); err != nil {
-		tb.Fatal(err)
-	}
-	var join []string
-	var listen []int
-	for range size {
-		port := proc.FreePort(tb)
-		listen = append(listen, port)
-		if !proxies {
-			join = append(join, fmt.Sprintf("127.0.0.1:%d", port))
-			continue
-		}
-		p, err := faultproxy.Listen("127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", port), c.owner)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		tb.Cleanup(func() { _ = p.Close() })
-		c.peers = append(c.peers, p)
-		join = append(join, p.Addr().String())
-	}
-	for i := range size {
-		n := &node{id: fmt.Sprintf("n%d", i+1), lake: lake}
-		n.dir = filepath.Join(dir, n.id)
-		if err := os.MkdirAll(n.dir, 0o755); err != nil {
-			tb.Fatal(err)
-		}
-		rest := fmt.Sprintf("127.0.0.1:%d", proc.FreePort(tb))
-		n.rest = "http://" + rest
-		conf := fmt.Sprintf(`node.id: %s
-data.dir: %s
-lake.url: file://%s
-kafka.bootstrap.servers: %s
-rest.listen: %s
-rest.advertised: %s
-peer.listen: 127.0.0.1:%d
-peer.advertised: %s
-cluster.join: %s
-memory.limit: 256MiB
-log.format: text
-`, n.id, filepath.Join(n.dir, "data"), lake, c.broker.Servers(), rest, rest, listen[i], join[i], strings.Join(join, ","))
-		path := filepath.Join(n.dir, "sluice.yaml")
-		if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
-			tb.Fatal(err)
-		}
-		n.args = []string{"serve", "--config", path}
-		c.nodes = append(c.nodes, n)
-	}
-	bucket, err := file.Open(lake)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = bucket.Close() })
-	c.lake = &lakeWatch{bucket: bucket, tables: map[string]*delta.Table{}}
-	return c
 }
 
 // owner names the node whose process a connection comes from; "" is the test itself.
@@ -143,7 +63,7 @@ func (c *cluster) shop(tb testing.TB, seed uint64, extra map[string]string) {
 	tb.Helper()
 	c.load = &shopLoad{Shop: shop.New(shop.Options{Seed: seed, Mishaps: shop.Rough, Unavailable: true, Partitions: 3, Customers: 50, Orders: 80, MaxOrders: 400})}
 	for _, topic := range c.load.Topics() {
-		c.broker.Topic(topic, c.load.Partitions())
+		c.topic(topic, c.load.Partitions())
 	}
 	c.nodes[0].put(tb, "shop", c.config(extra))
 }
@@ -383,7 +303,7 @@ func TestClusterForms(t *testing.T) {
 		}
 	}
 	c.shop(t, 3, nil)
-	c.load.run(c.broker.Client(), 200)
+	c.load.run(c.client, 200)
 	c.spread(t, time.Minute, 0, 1, 2)
 	c.finish(t)
 }

@@ -15,24 +15,37 @@ import (
 type Kafka struct {
 	*Process
 	Addr string
-	dir  string
-	libs string
+	// listens is where the process itself listens.
+	listens string
+	dir     string
+	libs    string
 }
 
 // StartKafka starts a broker from the jars in the folder that SLUICE_KAFKA_LIBS names, with its data in dir. The test is
 // skipped where that is not set.
 func StartKafka(tb testing.TB, dir string) *Kafka {
 	tb.Helper()
+	return StartKafkaBehind(tb, dir, nil)
+}
+
+// StartKafkaBehind is StartKafka for a broker that tells its clients to come through another address, which announce makes for that
+// on which it listens; nil: the same. Addr is the address for clients.
+func StartKafkaBehind(tb testing.TB, dir string, announce func(listens string) string) *Kafka {
+	tb.Helper()
 	libs := os.Getenv("SLUICE_KAFKA_LIBS")
 	if libs == "" {
 		tb.Skip("SKIPPED: SLUICE_KAFKA_LIBS does not name a folder with Apache Kafka's jars")
 	}
 	k := &Kafka{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(tb)), dir: dir, libs: libs}
+	k.listens = k.Addr
+	if announce != nil {
+		k.Addr = announce(k.listens)
+	}
 	controller := fmt.Sprintf("127.0.0.1:%d", FreePort(tb))
 	properties := strings.Join([]string{
 		"process.roles=broker,controller", "node.id=1",
 		"controller.quorum.voters=1@" + controller, "controller.listener.names=CONTROLLER",
-		"listeners=PLAINTEXT://" + k.Addr + ",CONTROLLER://" + controller,
+		"listeners=PLAINTEXT://" + k.listens + ",CONTROLLER://" + controller,
 		"advertised.listeners=PLAINTEXT://" + k.Addr,
 		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		"log.dirs=" + filepath.Join(dir, "log"),
@@ -75,13 +88,13 @@ func (k *Kafka) Restart(tb testing.TB) {
 	k.Process = Start(tb, "kafka", nil, "java", "-Xms128m", "-Xmx768m",
 		"-Dlog4j2.configurationFile="+filepath.Join(k.dir, "log4j2.properties"),
 		"-cp", filepath.Join(k.libs, "*"), "kafka.Kafka", filepath.Join(k.dir, "kafka.properties"))
-	Eventually(tb, 2*time.Minute, "kafka listens on "+k.Addr, func() (bool, string) {
+	Eventually(tb, 2*time.Minute, "kafka listens on "+k.listens, func() (bool, string) {
 		select {
 		case <-k.Done():
 			tb.Fatalf("kafka ended:\n%s", k.Output())
 		default:
 		}
-		c, err := net.DialTimeout("tcp", k.Addr, time.Second)
+		c, err := net.DialTimeout("tcp", k.listens, time.Second)
 		if err != nil {
 			return false, err.Error()
 		}
