@@ -78,6 +78,11 @@ bench-delta: ## The Delta room beside delta-rs (READERS_HOME): open, scan, appen
 	CGO_ENABLED=0 $(GO) test -c -o bin/bench-delta ./connectors/delta/bench
 	SLUICE_BENCH_DELTA=1 ./bin/bench-delta $(ARGS)
 
+.PHONY: bench-merge
+bench-merge: ## 10 000 updates into 10^5, 10^6, 10^7 rows beside delta-rs MERGE (READERS_HOME), results compared
+	CGO_ENABLED=0 $(GO) test -c -o bin/bench-merge ./worker/silver/bench
+	SLUICE_BENCH_MERGE=1 ./bin/bench-merge $(ARGS)
+
 .PHONY: bench-go
 bench-go: ## Go benchmarks of all rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...
