@@ -71,6 +71,9 @@ func neededFeatures(s schema.Schema, conf map[string]string, extra []string) []s
 		}
 	}
 	scan(schema.StructOf(s.Fields...))
+	if notNull(s.Fields) { // Spark refuses the table else
+		set[FeatureInvariants] = true
+	}
 	if set[FeatureRowTracking] || set[FeatureClustering] {
 		set[FeatureDomainMetadata] = true
 	}
@@ -80,6 +83,13 @@ func neededFeatures(s schema.Schema, conf map[string]string, extra []string) []s
 	}
 	slices.Sort(out)
 	return out
+}
+
+// notNull tells whether a column, or a member of a struct column, may not be null.
+func notNull(fields []schema.Field) bool {
+	return slices.ContainsFunc(fields, func(f schema.Field) bool {
+		return !f.Nullable || f.Type.Kind == schema.Struct && notNull(f.Type.Fields)
+	})
 }
 
 // ProtocolFor gives the protocol that a table with these features needs, and no more: {1,2} without features that came

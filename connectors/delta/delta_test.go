@@ -73,3 +73,26 @@ func TestCreateAppendOpen(t *testing.T) {
 		}
 	}
 }
+
+// TestNotNullIsAnInvariant: Spark refuses a table of listed features that has a column which may not be null and does not list invariants.
+func TestNotNullIsAnInvariant(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	loose := schema.Schema{Fields: []schema.Field{{Name: "s", Type: schema.Of(schema.String), Nullable: true}}}
+	inner := schema.Schema{Fields: []schema.Field{{Name: "st", Nullable: true, Type: schema.StructOf(schema.Field{Name: "n", Type: schema.Of(schema.Long)})}}}
+	vectors := map[string]string{PropEnableDVs: "true"}
+	for i, c := range []struct {
+		sc   schema.Schema
+		conf map[string]string
+		want bool
+	}{{testSchema(), vectors, true}, {inner, vectors, true}, {loose, vectors, false}, {testSchema(), nil, true}} {
+		tab, err := Create(ctx, mem.New(fmt.Sprint(i)), "t", CreateOptions{Schema: c.sc, Configuration: c.conf})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := tab.Cached().Protocol
+		if p.Has(FeatureInvariants) != c.want || p.MinWriterVersion == 7 && p.HasWriterFeature(FeatureInvariants) != c.want || p.HasReaderFeature(FeatureInvariants) {
+			t.Errorf("%s with %v: %+v", c.sc, c.conf, p)
+		}
+	}
+}
