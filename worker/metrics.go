@@ -25,6 +25,8 @@ var (
 	descRejected    = prometheus.NewDesc("sluice_silver_dead_letters_total", "Changes that could not be applied since the start.", perTable, nil)
 	descLag         = prometheus.NewDesc("sluice_silver_lag_records", "Offsets in Kafka that the table does not show yet.", perTable, nil)
 	descSilverLast  = prometheus.NewDesc("sluice_silver_last_commit_timestamp_seconds", "Time of the last silver commit.", perTable, nil)
+	descIndexBytes  = prometheus.NewDesc("sluice_silver_index_bytes", "Bytes of memory of the table's key index.", perTable, nil)
+	descIndexLies   = prometheus.NewDesc("sluice_silver_index_mismatches_total", "Times that the key index did not agree with the table since the start: it was built anew, or the task stopped.", perTable, nil)
 	descFresh       = prometheus.NewDesc("sluice_silver_freshness_seconds", "Time from the record in Kafka to the silver commit that shows it.", perTable, nil)
 	descCold        = prometheus.NewDesc("sluice_silver_cold_versions_total", "Bronze versions that were read from files rather than from memory.", nil, nil)
 	descRefused     = prometheus.NewDesc("sluice_refused_commits_total", "Commits that a table's log refused since another writer had moved its progress: this node was a zombie.", []string{"layer"}, nil)
@@ -36,7 +38,7 @@ var (
 func (s *statistics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descAppended, descBytes, descCommits, descUndecodable, descBronzeLast, descEnd, descCommitted, descRows, descEvents, descMerges,
-		descRejected, descLag, descSilverLast, descFresh, descCold, descRefused, descMemory, descTasks,
+		descRejected, descLag, descSilverLast, descIndexBytes, descIndexLies, descFresh, descCold, descRefused, descMemory, descTasks,
 	} {
 		out <- d
 	}
@@ -71,6 +73,8 @@ func (s *statistics) Collect(out chan<- prometheus.Metric) {
 		total(descMerges, t.Merges, t.Connector, t.Table)
 		total(descRejected, t.DeadLetters, t.Connector, t.Table)
 		gauge(descLag, float64(t.Lag), t.Connector, t.Table)
+		gauge(descIndexBytes, float64(t.IndexBytes), t.Connector, t.Table)
+		total(descIndexLies, t.IndexMismatches, t.Connector, t.Table)
 		if !t.LastCommit.IsZero() {
 			gauge(descSilverLast, float64(t.LastCommit.UnixMilli())/1000, t.Connector, t.Table)
 		}

@@ -120,6 +120,9 @@ func mergeError(err error) error {
 	if errors.Is(err, silver.ErrReplaced) {
 		return commit.Permanent(fmt.Errorf("%w; restart the task to merge into what is there now", err))
 	}
+	if errors.Is(err, silver.ErrIndex) { // D8
+		return commit.Permanent(fmt.Errorf("%w; restart the task to build the index anew from the table", err))
+	}
 	return err
 }
 
@@ -143,7 +146,7 @@ func (t *tableRun) follow(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && (!commit.Transient(err) || errors.Is(err, silver.ErrFenced) || errors.Is(err, silver.ErrReplaced)):
+		case err != nil && (!commit.Transient(err) || errors.Is(err, silver.ErrFenced) || errors.Is(err, silver.ErrReplaced) || errors.Is(err, silver.ErrIndex)):
 			return err
 		case err != nil:
 			text := err.Error()

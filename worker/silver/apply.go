@@ -1,6 +1,7 @@
 package silver
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -72,8 +73,9 @@ func (m *Merger) checkCount() error {
 	if !exact || n == m.idx.LiveRows() {
 		return nil
 	}
-	m.log.Error("the key index does not agree with the table: it will be built anew", "rows", n, "index", m.idx.LiveRows(), "version", m.snap.Version)
-	m.ready, m.loaded = false, false
+	if err := m.mismatch(fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows())); m.broken != nil {
+		return err
+	}
 	return nil
 }
 

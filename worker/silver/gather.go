@@ -69,6 +69,7 @@ type work struct {
 	newTombs []state.Tomb
 	nowMs    int64
 	flips    []string
+	healed   int // keys taken along because the table had them twice
 	// cutRows are the rows that truncates of this merge end, cutEntries their entries.
 	cutRows    map[uint32]*bitmap
 	cutEntries []index.Entry

@@ -32,7 +32,8 @@ type keyReader struct {
 	m       *Merger
 	sch     schema.Schema
 	cols    []string
-	keys    []int // index in cols; of a table without key all source columns
+	types   []schema.Type // of cols
+	keys    []int         // index in cols; of a table without key all source columns
 	names   []string
 	seq     int
 	carried int
@@ -62,6 +63,9 @@ func (m *Merger) keyReader(sch schema.Schema) *keyReader {
 		r.carried = len(r.cols)
 		r.cols = append(r.cols, evolve.ColCarried)
 	}
+	for _, c := range r.cols {
+		r.types = append(r.types, sch.Fields[sch.Index(c)].Type)
+	}
 	return r
 }
 
@@ -71,39 +75,45 @@ func (r *keyReader) each(ctx context.Context, path string, size int64, want func
 	if err != nil {
 		return err
 	}
-	types := make([]schema.Type, len(r.cols))
-	for i, c := range r.cols {
-		types[i] = r.sch.Fields[r.sch.Index(c)].Type
-	}
 	for b, err := range file.Read(ctx, columnar.ReadOptions{Columns: r.cols, Target: &r.sch}) {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", path, err)
 		}
 		for i := range int(b.Record.NumRows()) {
-			k := rowKey{row: b.FirstRow + int64(i)}
-			if want != nil && !want(k.row) {
+			if want != nil && !want(b.FirstRow+int64(i)) {
 				continue
 			}
-			r.buf = r.buf[:0]
-			for n, c := range r.keys {
-				v := columnar.ValueAt(b.Record.Column(c), types[c], i)
-				if r.names == nil {
-					r.buf = fold.AppendCanonical(r.buf, &v)
-				} else {
-					r.buf = appendNamed(r.buf, r.names[n], &v)
-				}
+			k, err := r.key(b, i)
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
 			}
-			k.h = fold.Sum(r.buf)
-			if k.st, err = fold.Parse(columnar.ValueAt(b.Record.Column(r.seq), types[r.seq], i).Str); err != nil {
-				return fmt.Errorf("row %d of %s has no sequence: it was not written by Sluice: %w", k.row, path, err)
-			}
-			k.carried = r.carried >= 0 && !b.Record.Column(r.carried).IsNull(i)
 			if err := f(k); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// key takes the key of row i of a batch, which must have the columns r.cols.
+func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
+	k := rowKey{row: b.FirstRow + int64(i)}
+	r.buf = r.buf[:0]
+	for n, c := range r.keys {
+		v := columnar.ValueAt(b.Record.Column(c), r.types[c], i)
+		if r.names == nil {
+			r.buf = fold.AppendCanonical(r.buf, &v)
+		} else {
+			r.buf = appendNamed(r.buf, r.names[n], &v)
+		}
+	}
+	k.h = fold.Sum(r.buf)
+	var err error
+	if k.st, err = fold.Parse(columnar.ValueAt(b.Record.Column(r.seq), r.types[r.seq], i).Str); err != nil {
+		return k, fmt.Errorf("row %d has no sequence: it was not written by Sluice: %w", k.row, err)
+	}
+	k.carried = r.carried >= 0 && !b.Record.Column(r.carried).IsNull(i)
+	return k, nil
 }
 
 // appendNamed appends a column of a row that is hashed whole; NULLs are left out, so that a column that was added later
@@ -120,6 +130,7 @@ func appendNamed(dst []byte, name string, v *value) []byte {
 // buildIndex reads the keys of a snapshot, its files in parallel, and the tombstones of the state.
 func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.Index, error) {
 	start := time.Now()
+	m.twice = nil
 	x := index.New(snap.Version)
 	if n, ok := snap.NumRecords(); ok {
 		x.Reserve(int(n))
@@ -182,7 +193,11 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 		o := x.AddFile(l.file)
 		for _, e := range l.keys {
 			e.File = o
-			x.Insert(e)
+			if m.keyed() && x.Add(e) {
+				m.sawTwice(e.Hash)
+			} else if !m.keyed() {
+				x.Insert(e)
+			}
 		}
 		batch = batch[:0]
 	}
@@ -195,7 +210,7 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	m.observeTable(snap, max32)
 	m.stats.Rebuilds++
 	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows(), "tombstones", x.Tombstones(),
-		"files", len(files), "bytes", x.MemoryBytes(), "took", time.Since(start).Round(time.Millisecond))
+		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes(), "took", time.Since(start).Round(time.Millisecond))
 	return x, nil
 }
 
@@ -350,6 +365,7 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 				}
 				if ok {
 					dup++
+					m.sawTwice(k.h)
 				}
 			}
 			x.Insert(e)
@@ -385,6 +401,7 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 	m.loaded = true
 	if n, exact := snap.NumRecords(); exact && n != x.LiveRows() {
 		m.log.Error("the key index does not agree with the table: building it anew", "rows", n, "index", x.LiveRows(), "version", snap.Version)
+		m.stats.Mismatches++
 		m.loaded = false
 		idx, err := m.buildIndex(ctx, snap)
 		if err != nil {

@@ -30,9 +30,16 @@ const maxAttempts = 20
 // have made it: call Merge again with the same batches.
 func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 	lettersDone := false
+	if m.broken != nil {
+		return Result{}, fmt.Errorf("merge into %s: %w", m.opt.Path, m.broken)
+	}
 	for attempt := 1; ; attempt++ {
 		if !m.ready {
-			if err := m.load(ctx); err != nil {
+			err := m.load(ctx)
+			if err == nil {
+				err = m.scrubbed(ctx)
+			}
+			if err != nil {
 				return Result{}, fmt.Errorf("merge into %s: %w", m.opt.Path, err)
 			}
 		}
@@ -139,6 +146,7 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 		if err := w.decideGroups(ctx); err != nil {
 			return w.res, false, err
 		}
+		w.heal()
 		if err := w.foldComplex(ctx); err != nil {
 			return w.res, false, err
 		}
@@ -486,6 +494,11 @@ func (m *Merger) accept(w *work, stateM int64, newState bool) {
 	m.remembered()
 	m.stats.Merges++
 	m.stats.Upserted += int64(len(w.winners))
+	if w.healed > 0 {
+		m.log.Warn("keys that the table had more than once have one row again", "keys", w.healed)
+		m.stats.Healed += int64(w.healed)
+		m.twice = m.twice[min(w.healed, len(m.twice)):]
+	}
 	m.stats.Deleted += int64(w.res.Deleted)
 	for _, f := range w.flips {
 		m.log.Warn("the source's log began anew: its events get a new epoch", "epoch", f)

@@ -52,10 +52,15 @@ type Merger struct {
 	// ready tells that table, columns, index and state agree; else the next Merge brings them together again. loaded tells
 	// that index and state are those of snap; pending, that the state changed since it was written.
 	ready, loaded, pending bool
-	watermarks             map[fold.PartKey]int64
-	stats                  Stats
-	upkeep                 upkeepState
-	scratch                scratch
+	// broken is why nothing is merged any more; verified, how many mismatches a scrub has come after. twice are keys that the
+	// table has more than once.
+	broken     error
+	verified   int64
+	twice      []fold.Hash
+	watermarks map[fold.PartKey]int64
+	stats      Stats
+	upkeep     upkeepState
+	scratch    scratch
 }
 
 const (

@@ -105,6 +105,9 @@ type Stats struct {
 	Upserted, Deleted int64
 	DeadLetters       int64
 	Compactions       int64
+	// Scrubs counts comparisons of the index with the table, Mismatches those that found a difference, Healed the keys that the
+	// table had more than once.
+	Scrubs, Mismatches, Healed int64
 }
 
 // Upkeep tunes what the owner does for the table between merges. Zero values mean the defaults.

@@ -2,6 +2,7 @@ package silver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ type upkeepState struct {
 	cleaned    int64 // merges at the last clean-up
 	expired    int64 // expiry bound of the last pass
 	looked     bool
+	scrubbed   time.Time
 }
 
 // Maintain does at most one bounded piece of work for the table: a compaction step, a checkpoint, or forgetting what is
@@ -51,6 +53,16 @@ func (m *Merger) Maintain(ctx context.Context) (bool, error) {
 			m.log.Info("forgot deletes that no late event can reach", "keys", n)
 			return true, nil
 		}
+	}
+	if now := m.now(); u.scrubbed.IsZero() {
+		u.scrubbed = now
+	} else if now.Sub(u.scrubbed) >= scrubEvery {
+		u.scrubbed = now
+		// A difference is told by the next Merge, or mended by it: here it is no failure of upkeep.
+		if err := m.Scrub(ctx, scrubRows); err != nil && !errors.Is(err, ErrIndex) {
+			return true, fmt.Errorf("compare the key index of %s with the table: %w", m.opt.Path, err)
+		}
+		return true, nil
 	}
 	if m.stats.Merges-u.cleaned >= 512 && m.stateM >= 0 {
 		u.cleaned = m.stats.Merges

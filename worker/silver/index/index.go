@@ -70,6 +70,14 @@ func (x *Index) AddFile(f File) uint32 {
 	return o
 }
 
+// Known gives a registered file, nil where the ordinal is none.
+func (x *Index) Known(o uint32) *File {
+	if int64(o) >= int64(len(x.files)) || x.files[o].Path == "" {
+		return nil
+	}
+	return &x.files[o]
+}
+
 // File gives a registered file.
 func (x *Index) File(o uint32) *File { return &x.files[o] }
 

@@ -54,3 +54,9 @@ func Judge(e Entry, s fold.Stamp) Verdict {
 	}
 	return Same
 }
+
+// Marks tells that the entry's mark is that of a sequence, Exact aside.
+func (e Entry) Marks(s fold.Stamp) bool {
+	prefix, hash := Mark(s)
+	return e.Unpositioned() == (s.Pos == "") && e.Prefix == prefix && e.SeqHash == hash
+}

@@ -10,6 +10,7 @@ package index
 
 import (
 	"math/bits"
+	"math/rand/v2"
 
 	"sluice.io/sluice/worker/silver/fold"
 )
@@ -146,6 +147,48 @@ func (t *Table) Insert(e Entry) {
 	s.put(e)
 	s.n++
 	t.n++
+}
+
+// Add is Insert; it tells whether the hash had an entry already.
+func (t *Table) Add(e Entry) (twice bool) {
+	s := &t.shards[shardOf(e.Hash)]
+	if (s.n+1)*10 > len(s.slots)*9 {
+		s.grow()
+	}
+	i := s.slot(e.Hash)
+	for !s.slots[i].Hash.IsZero() {
+		twice = twice || s.slots[i].Hash == e.Hash
+		if i++; i == len(s.slots) {
+			i = 0
+		}
+	}
+	s.slots[i] = e
+	s.n++
+	t.n++
+	return twice
+}
+
+// Sample calls f for about n entries taken at random, for each one where there are no more, until f gives false.
+func (t *Table) Sample(n int, f func(Entry) bool) {
+	if n >= t.n {
+		t.All(func(e *Entry) bool { return f(*e) })
+		return
+	}
+	for range n {
+		s := &t.shards[rand.IntN(shards)]
+		if s.n == 0 {
+			continue
+		}
+		i := rand.IntN(len(s.slots))
+		for s.slots[i].Hash.IsZero() {
+			if i++; i == len(s.slots) {
+				i = 0
+			}
+		}
+		if !f(s.slots[i]) {
+			return
+		}
+	}
 }
 
 // Reserve makes room for n entries in all.

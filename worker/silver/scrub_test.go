@@ -1,0 +1,132 @@
+package silver_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/worker/silver"
+	"sluice.io/sluice/worker/silver/fold"
+	"sluice.io/sluice/worker/silver/index"
+)
+
+// damages are ways in which an index may lie about a row: e is its entry.
+var damages = map[string]func(x *index.Index, e index.Entry){
+	"row lost":     func(x *index.Index, e index.Entry) { x.Remove(e.Hash, e.File, e.Row) },
+	"other row":    func(x *index.Index, e index.Entry) { x.Move(e.Hash, e.File, e.Row, e.File, e.Row^1) },
+	"row too high": func(x *index.Index, e index.Entry) { x.Move(e.Hash, e.File, e.Row, e.File, 1<<20) },
+	"file unknown": func(x *index.Index, e index.Entry) { x.Move(e.Hash, e.File, e.Row, 77, e.Row) },
+	"sequence": func(x *index.Index, e index.Entry) {
+		e2 := e
+		e2.Prefix++
+		x.Replace(e.File, e.Row, e2)
+	},
+	"key": func(x *index.Index, e index.Entry) {
+		x.Remove(e.Hash, e.File, e.Row)
+		e.Hash = fold.Sum([]byte("another key"))
+		x.Insert(e)
+	},
+}
+
+func damage(x *index.Index, f func(*index.Index, index.Entry)) {
+	var e index.Entry
+	x.All(func(c *index.Entry) bool {
+		e = *c
+		return e.File == index.Dead
+	})
+	f(x, e)
+}
+
+// D8, E11: an index that lies is found, told, and not merged onto: it is built anew, and where the new one lies too the merge
+// stops until the table is opened anew.
+func TestScrubFindsWhatLies(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for name, f := range damages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			x := newBench(t, nil)
+			for i := range int64(4) {
+				x.merge(rec(cOp, 1+3*i, 1+3*i, "a", long(i)), rec(cOp, 2+3*i, 2+3*i, "a", long(i)), rec(cOp, 3+3*i, 3+3*i, "a", long(i)))
+			}
+			x.merge(rec(dOp, 20, 4))
+			if err := x.m.Scrub(ctx, math.MaxInt); err != nil {
+				t.Fatal(err)
+			}
+			damage(x.m.Index(), f)
+			if err := x.m.Scrub(ctx, math.MaxInt); !errors.Is(err, silver.ErrIndex) {
+				t.Fatalf("not found: %v", err)
+			}
+			x.merge(rec(uOp, 21, 1, "a", long(100)))
+			if s := x.m.Stats(); s.Mismatches != 1 || s.Rows != 11 || !x.has(`"a":100`, `"id":1`) {
+				t.Fatalf("%+v\n%s", s, x.rows())
+			}
+			before := x.rows()
+			damage(x.m.Index(), f)
+			if err := x.m.Scrub(ctx, math.MaxInt); !errors.Is(err, silver.ErrIndex) {
+				t.Fatalf("not found again: %v", err)
+			}
+			if _, err := x.mergeVersion(x.version, rec(uOp, 22, 1, "a", long(200))); !errors.Is(err, silver.ErrIndex) || !strings.Contains(err.Error(), "version") {
+				t.Fatalf("merged onto an index that lies: %v", err)
+			}
+			if x.rows() != before {
+				t.Fatal("rows changed")
+			}
+			x.reopen(nil)
+			x.merge(rec(uOp, 22, 1, "a", long(200)))
+			if !x.has(`"a":200`, `"id":1`) {
+				t.Fatal(x.rows())
+			}
+		})
+	}
+}
+
+// D8: keys that somebody else wrote twice have one row after the next merge, whatever it merges: the newest.
+func TestDuplicatesAreHealed(t *testing.T) {
+	t.Parallel()
+	for _, reopen := range []bool{false, true} {
+		x := newBench(t, nil)
+		ctx := context.Background()
+		x.merge(rec(cOp, 1, 1, "a", text("old")), rec(cOp, 2, 2, "a", text("y")))
+		x.merge(rec(uOp, 3, 1, "a", text("new")))
+		tab, err := delta.Open(ctx, x.b, "silver/t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap := tab.Cached()
+		c := tab.NewCommit(snap)
+		for a := range snap.Files() { // every file once more, without deletion vectors
+			twin := *a
+			data, err := x.b.Get(ctx, "silver/t/"+a.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			twin.Path, twin.DeletionVector = "twin-"+a.Path, nil
+			if err := x.b.Put(ctx, "silver/t/"+twin.Path, data); err != nil {
+				t.Fatal(err)
+			}
+			c.Append(twin)
+		}
+		if out := c.Do(ctx); out.Kind != delta.Committed {
+			t.Fatal(out.Err)
+		}
+		if n := strings.Count(x.rows(), "\n") + 1; n != 5 {
+			t.Fatalf("%d rows", n)
+		}
+		if reopen {
+			x.reopen(nil)
+		}
+		x.merge(rec(cOp, 9, 9, "a", text("z"))) // where it was not opened anew, this finds out that somebody else was there
+		x.merge(rec(uOp, 10, 9, "a", text("z")))
+		x.want(`{"a":"new","id":1}`, `{"a":"y","id":2}`, `{"a":"z","id":9}`)
+		if s := x.m.Stats(); s.Healed != 2 || s.Rows != 3 {
+			t.Fatalf("%+v", s)
+		}
+		if err := x.m.Scrub(ctx, math.MaxInt); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
