@@ -59,14 +59,14 @@ func (s *Server) putLogger(r request) (answer, error) {
 	}
 	name := r.vars["logger"]
 	scope := strings.ToLower(r.URL.Query().Get("scope"))
-	if scope == "cluster" && s.BroadcastLevel != nil {
-		doing(r.Context(), "setting the level of logger %s on all nodes", name)
-		if err := s.BroadcastLevel(r.Context(), name, to); err != nil {
-			return answer{}, err
-		}
-	}
 	affected := s.Loggers.Set(name, to, time.Now())
 	if scope == "cluster" {
+		if s.BroadcastLevel != nil {
+			doing(r.Context(), "setting the level of logger %s on all nodes", name)
+			if err := s.BroadcastLevel(r.Context(), name, to); err != nil {
+				return answer{}, err
+			}
+		}
 		return empty(http.StatusNoContent)
 	}
 	if scope != "" && scope != "worker" && s.Logger != nil {

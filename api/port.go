@@ -129,6 +129,8 @@ type Options struct {
 	Node, Version, Commit string
 	// Metrics serves /metrics; nil: 404.
 	Metrics http.Handler
+	// Conditions asks all nodes how they are; nil: there is nobody to ask.
+	Conditions func(ctx context.Context) []ownership.Condition
 	// Stats gives the value of GET /sluice/v1/stats; nil: 404.
 	Stats func() any
 	// Drain moves the tasks of a member away, or lets them come back; nil: 404.

@@ -182,7 +182,8 @@ func (s *Server) members() []memberBody {
 
 func (s *Server) ownMembers(request) (answer, error) { return ok(s.members()) }
 
-func (s *Server) ownCluster(request) (answer, error) {
+// ownCluster says how the cluster is: what it has agreed, as this node knows, and what each node says of itself when it is asked.
+func (s *Server) ownCluster(r request) (answer, error) {
 	leader := ""
 	members := s.members()
 	for _, m := range members {
@@ -190,7 +191,13 @@ func (s *Server) ownCluster(request) (answer, error) {
 			leader = m.ID
 		}
 	}
-	return ok(map[string]any{"cluster_id": s.Cluster.ClusterID(), "node": s.Node, "leader": leader, "members": members, "connectors": len(s.Cluster.Connectors())})
+	conditions := []ownership.Condition{}
+	if s.Conditions != nil {
+		doing(r.Context(), "asking all nodes how they are")
+		conditions = append(conditions, s.Conditions(r.Context())...)
+	}
+	return ok(map[string]any{"cluster_id": s.Cluster.ClusterID(), "node": s.Node, "leader": leader, "members": members,
+		"connectors": len(s.Cluster.Connectors()), "conditions": conditions})
 }
 
 func (s *Server) drain(on bool) handler {

@@ -49,6 +49,8 @@ type Coordinator struct {
 		sync.Mutex
 		lease    time.Time // until when this node may run its tasks
 		forever  bool      // a cluster of one needs no lease
+		lost     uint64    // leases that ran out
+		lostAt   time.Time
 		leaving  bool
 		reported map[ownership.TaskID]ownership.TaskStatus
 		loads    map[ownership.TaskID]int64

@@ -105,8 +105,12 @@ type Options struct {
 	Validate  ValidateFunc
 	// Observe is told of every change of the agreed state, in order, on every node. It must not block.
 	Observe func(Event)
-	Logger  *slog.Logger
-	Timing  Timing
+	// Refused counts the commits of this life that tables' logs have refused, for Conditions; nil: none.
+	Refused func() int64
+	// SetLevel sets the level of a logger of this node, for another node's SetLevels; nil: there are no loggers.
+	SetLevel func(logger string, level slog.Level)
+	Logger   *slog.Logger
+	Timing   Timing
 
 	// Dial replaces TCP, and Network Raft's streams, in tests.
 	Dial    peer.DialFunc

@@ -150,6 +150,10 @@ func (c *Coordinator) watchLease(ctx context.Context) {
 		c.mu.Unlock()
 		now := forever || left > 0
 		if held && !now {
+			c.mu.Lock()
+			c.mu.lost++
+			c.mu.lostAt = time.Now()
+			c.mu.Unlock()
 			c.log.Warn("lost touch with the leader past the lease: tasks stop here until it is back")
 			c.m.changed.broadcast()
 		}

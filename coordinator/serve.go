@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"sluice.io/sluice/coordinator/state"
@@ -58,6 +59,11 @@ func (c *Coordinator) serve(ctx context.Context, req *peerv1.Request) *peerv1.Re
 		return c.serveVote(b.Vote)
 	case *peerv1.Request_Admin:
 		return c.serveAdmin(ctx, b.Admin)
+	case *peerv1.Request_Level:
+		if c.opts.SetLevel != nil {
+			c.opts.SetLevel(b.Level.GetLogger(), slog.Level(b.Level.GetLevel()))
+		}
+		return &peerv1.Response{Body: &peerv1.Response_Level{Level: &peerv1.LevelResponse{}}}
 	default:
 		return refuse("unimplemented", fmt.Errorf("node %s does not know this request; it is older than the caller", c.opts.NodeID))
 	}
@@ -69,7 +75,9 @@ func (c *Coordinator) serveStatus() *peerv1.Response {
 		return refuse("internal", err)
 	}
 	id, addr := c.node.Leader()
+	own := c.Condition()
 	return &peerv1.Response{Body: &peerv1.Response_Status{Status: &peerv1.StatusResponse{
+		HoldsLease: own.HoldsLease, LeasesLost: own.LeasesLost, LeaseLostUnixMs: own.LeaseLostMs, RefusedCommits: own.RefusedCommits,
 		NodeId: c.opts.NodeID, Incarnation: c.incarnation, ClusterId: c.ClusterID(), Formed: formed, LeaderId: id, LeaderAddress: addr,
 		UnixMs: time.Now().UnixMilli(), Versions: c.versions(), AppliedIndex: c.node.AppliedIndex(), RestAddress: c.opts.RESTAdvertised,
 		Term: c.node.Term(), State: c.Stage(),

@@ -62,8 +62,9 @@ func (t *tableRun) openOne(ctx context.Context) (mergers, error) {
 func (o *oneTable) progress(feed string) int64 { return o.m.Progress(feed) }
 
 func (o *oneTable) merge(ctx context.Context, batches []silver.Batch) error {
-	res, err := o.m.Merge(ctx, batches)
-	if errors.Is(err, silver.ErrFenced) {
+	watched, fence := commit.Watch(ctx)
+	res, err := o.m.Merge(watched, batches)
+	if errors.Is(err, silver.ErrFenced) || fence.Refused(err) {
 		o.t.u.rt.stats.refusedSilver.Add(1)
 	}
 	if err != nil {

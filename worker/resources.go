@@ -11,6 +11,7 @@ import (
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/worker/commit"
 )
 
 // lakes keeps each lake open once.
@@ -34,6 +35,7 @@ func (l *lakes) get(ctx context.Context, url string) (store.Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lake.url %s: %w", url, err)
 	}
+	b = commit.Fenced(b)
 	l.m[url] = b
 	return b, nil
 }

@@ -96,6 +96,7 @@ func New(o Options) (*Runtime, error) {
 	r.mirror = newMirror(o.Logger)
 	r.letters = newLetterBoxes(r)
 	r.stats = newStatistics(r)
+	r.tables.OnRefused(func() { r.stats.refusedBronze.Add(1) })
 	r.status = newReporter(o)
 	if o.Registerer != nil {
 		if err := o.Registerer.Register(r.stats); err != nil {

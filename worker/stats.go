@@ -89,6 +89,11 @@ type statistics struct {
 	tasks      map[ownership.TaskID]TaskStats
 }
 
+// RefusedCommits counts the commits that tables' logs have refused since the start, since another writer had moved the progress (D2).
+func (r *Runtime) RefusedCommits() int64 {
+	return r.stats.refusedBronze.Load() + r.stats.refusedSilver.Load()
+}
+
 // topicKey is connector and topic, or connector and table.
 type topicKey struct{ connector, name string }
 

@@ -142,6 +142,29 @@ type Member struct {
 	Version     string
 }
 
+// Condition is what a node says of itself when it is asked, beside what the cluster has agreed.
+type Condition struct {
+	Node string `json:"node"`
+	// Problem says why nothing is known; empty: the rest is.
+	Problem      string `json:"problem,omitempty"`
+	AppliedIndex uint64 `json:"applied_index"`
+	Term         uint64 `json:"term"`
+	// HoldsLease says whether the node may run its tasks now; LeasesLost how often it has lost touch with the leader past its
+	// lease since it started, LeaseLostMs when that was last (milliseconds since 1970, 0: never).
+	HoldsLease  bool   `json:"holds_lease"`
+	LeasesLost  uint64 `json:"leases_lost"`
+	LeaseLostMs int64  `json:"lease_lost_ms"`
+	// RefusedCommits are those that a table's log refused since another writer had moved the progress (D2).
+	RefusedCommits uint64 `json:"refused_commits"`
+	// ClockAheadMs is how far its clock is before that of the node that was asked, in milliseconds.
+	ClockAheadMs int64 `json:"clock_ahead_ms"`
+	// Versions of the binary and of what it knows.
+	Binary         string `json:"binary"`
+	CommandVersion uint32 `json:"command_version"`
+	PeerVersion    uint32 `json:"peer_version"`
+	SnapshotFormat uint32 `json:"snapshot_format"`
+}
+
 // SortAssignments orders assignments by task.
 func SortAssignments(as []Assignment) {
 	slices.SortFunc(as, func(a, b Assignment) int { return a.Task.ID.Compare(b.Task.ID) })

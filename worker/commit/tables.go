@@ -14,10 +14,11 @@ import (
 
 // Tables keeps tables open. It is safe for concurrent use.
 type Tables struct {
-	log *slog.Logger
-	mu  sync.Mutex
-	m   map[tableKey]*entry
-	wg  sync.WaitGroup
+	log     *slog.Logger
+	refused func()
+	mu      sync.Mutex
+	m       map[tableKey]*entry
+	wg      sync.WaitGroup
 }
 
 type tableKey struct {
@@ -38,8 +39,12 @@ func NewTables(log *slog.Logger) *Tables {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Tables{log: log, m: map[tableKey]*entry{}}
+	return &Tables{log: log, refused: func() {}, m: map[tableKey]*entry{}}
 }
+
+// OnRefused has f called for each Append that the log refused and whose task was stopped before it could learn more; those that end
+// with ErrLost are the caller's to count. To be set before the first Append.
+func (t *Tables) OnRefused(f func()) { t.refused = f }
 
 // Wait waits for checkpoints that are being written.
 func (t *Tables) Wait() { t.wg.Wait() }
@@ -122,6 +127,15 @@ var ErrLost = fmt.Errorf("the progress was made by another writer: %w", delta.Er
 // an unknown outcome (D3). Errors: ErrLost; else see Transient. A transient error may leave the append in the table: call
 // again with the same append, which then is found there.
 func (t *Tables) Append(ctx context.Context, table *delta.Table, a Append) (int64, error) {
+	ctx, fence := Watch(ctx)
+	v, err := t.append(ctx, table, a)
+	if !errors.Is(err, ErrLost) && fence.Refused(err) {
+		t.refused()
+	}
+	return v, err
+}
+
+func (t *Tables) append(ctx context.Context, table *delta.Table, a Append) (int64, error) {
 	e := t.entry(table.Bucket(), table.Path())
 	select {
 	case e.turn <- struct{}{}:

@@ -24,6 +24,48 @@ type memberInfo struct {
 	Tasks       int    `json:"tasks"`
 }
 
+// condition is what a node says of itself.
+type condition struct {
+	Node           string `json:"node"`
+	Problem        string `json:"problem,omitempty"`
+	AppliedIndex   uint64 `json:"applied_index"`
+	Term           uint64 `json:"term"`
+	HoldsLease     bool   `json:"holds_lease"`
+	LeasesLost     int64  `json:"leases_lost"`
+	LeaseLostMs    int64  `json:"lease_lost_ms"`
+	RefusedCommits int64  `json:"refused_commits"`
+	ClockAheadMs   int64  `json:"clock_ahead_ms"`
+	Binary         string `json:"binary"`
+	CommandVersion uint32 `json:"command_version"`
+	PeerVersion    uint32 `json:"peer_version"`
+	SnapshotFormat uint32 `json:"snapshot_format"`
+}
+
+// remarks are what somebody who looks after the cluster should know; none of a node that is well.
+func (c condition) remarks(now time.Time) []string {
+	if c.Problem != "" {
+		return []string{"does not answer: " + c.Problem}
+	}
+	var out []string
+	if !c.HoldsLease {
+		out = append(out, "is out of touch with the leader and runs no tasks")
+	}
+	if c.LeasesLost > 0 {
+		out = append(out, fmt.Sprintf("has lost touch with the leader %d times since it started, last %s ago; its tasks stopped meanwhile", c.LeasesLost,
+			now.Sub(time.UnixMilli(c.LeaseLostMs)).Round(time.Second)))
+	}
+	if c.RefusedCommits > 0 {
+		out = append(out, fmt.Sprintf("%d of its commits were refused by tables' logs: others had taken its tasks over", c.RefusedCommits))
+	}
+	if d := time.Duration(c.ClockAheadMs) * time.Millisecond; d.Abs() > clockRemark {
+		out = append(out, fmt.Sprintf("its clock is %s off that of the node asked", d.Abs().Round(100*time.Millisecond)))
+	}
+	return out
+}
+
+// clockRemark is how far two clocks may be apart before the status says so: requests take time, too.
+const clockRemark = 2 * time.Second
+
 func (m memberInfo) role() string {
 	switch {
 	case m.Leader:
@@ -79,6 +121,7 @@ func (a *app) clusterStatus(client clientFunc) *cobra.Command {
 				Leader     string       `json:"leader"`
 				Members    []memberInfo `json:"members"`
 				Connectors int          `json:"connectors"`
+				Conditions []condition  `json:"conditions"`
 			}
 			if _, err := r.do(cmd.Context(), "GET", "/sluice/v1/cluster", nil, &st); err != nil {
 				return err
@@ -99,11 +142,17 @@ func (a *app) clusterStatus(client clientFunc) *cobra.Command {
 			if leader == "" {
 				leader = "none: writes wait until one is elected"
 			}
-			return a.columns(nil, [][]string{
+			rows := [][]string{
 				{"cluster", st.ClusterID}, {"leader", leader}, {"asked", st.Node},
 				{"nodes", fmt.Sprintf("%d of %d alive, %d voters", alive, len(st.Members), voters)},
 				{"connectors", strconv.Itoa(st.Connectors)},
-			})
+			}
+			for _, c := range st.Conditions {
+				for _, text := range c.remarks(time.Now()) {
+					rows = append(rows, []string{"node " + c.Node, text})
+				}
+			}
+			return a.columns(nil, rows)
 		},
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -69,6 +71,26 @@ lines:
 	return total
 }
 
+// sawZombie wants a refused commit of a node in its metrics and in the status that any node gives.
+func (c *cluster) sawZombie(tb testing.TB, n *node) {
+	tb.Helper()
+	proc.Eventually(tb, time.Minute, "the refused commit of "+n.id+" is counted", func() (bool, string) {
+		v := n.metric(tb, "sluice_refused_commits_total")
+		return v > 0, fmt.Sprint(v)
+	})
+	if v := n.metric(tb, "sluice_cluster_leases_lost_total"); v < 1 {
+		tb.Errorf("%s counts %v lost leases", n.id, v)
+	}
+	for _, asked := range c.nodes {
+		out, err := exec.Command(proc.Sluice(tb), "cluster", "status", "--url", asked.rest).CombinedOutput()
+		for _, want := range []string{"commits were refused by tables' logs", "has lost touch with the leader"} {
+			if !regexp.MustCompile("node " + n.id + " .*" + want).Match(out) {
+				tb.Errorf("%s does not say that %s %s: %v\n%s", asked.id, n.id, want, err, out)
+			}
+		}
+	}
+}
+
 // TestClusterZombie stops a node in the middle of a commit, lets the others take its tasks over and go on, and wakes it: what it
 // was about to commit is refused by the table's log (D2), it notices, drops its work and is a member like any other again.
 //
@@ -119,6 +141,7 @@ func TestClusterZombie(t *testing.T) {
 				n.metric(t, "sluice_refused_commits_total", layer))
 			// In rare cases nobody has written that version meanwhile: then the commit was right.
 			if refused {
+				c.sawZombie(t, n)
 				break
 			}
 			if try == 3 {

@@ -29,6 +29,27 @@ func checkProperties(p kafka.Properties) error {
 	return errors.Join(errs...)
 }
 
+// checkSurroundings looks whether lake and broker of the settings can be reached. Where the node has a Raft log already it was
+// right about them once, and it has a vote to give and REST to answer: it starts, and says what it finds later.
+func (n *Node) checkSurroundings(ctx context.Context) error {
+	check := func(ctx context.Context) error {
+		if err := n.checkLake(ctx, n.o.Settings.LakeURL); err != nil {
+			return err
+		}
+		return n.checkBroker(ctx)
+	}
+	if _, err := os.Stat(filepath.Join(n.o.Settings.DataDir, "raft")); err != nil {
+		return check(ctx)
+	}
+	ctx, n.stopCheck = context.WithCancel(context.WithoutCancel(ctx))
+	n.checks.Go(func() {
+		if err := check(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("tasks will wait for what can't be reached", "error", err)
+		}
+	})
+	return nil
+}
+
 // checkBroker looks whether the broker of the settings can be reached.
 func (n *Node) checkBroker(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +56,10 @@ type Node struct {
 	api     *api.Server
 	ln      net.Listener
 	up      atomic.Bool
+	checks  sync.WaitGroup
+	// stopCheck ends the look at lake and broker that goes on behind the start; nil where there is none.
+	stopCheck context.CancelFunc
+	running   atomic.Pointer[worker.Runtime] // the worker, once there is one: peers may ask before
 }
 
 // ListenError says which setting names the address that can't be listened on.
@@ -79,7 +84,8 @@ func (e *ListenError) Unwrap() error { return e.Err }
 //
 //  1. the lock of data.dir: two processes in one folder would spoil each other's files;
 //  2. the REST port, before anything that takes time, so that a port in use is said at once;
-//  3. lake and broker, so that a wrong address or password is said here and not in a task's trace;
+//  3. lake and broker, so that a wrong address or password is said here and not in a task's trace. A node that has been a
+//     member of a cluster is needed there whatever lake and broker do, so it only warns;
 //  4. the coordinator, which opens the Raft log and the peer port;
 //  5. worker and API, which only hold what the others have opened.
 //
@@ -117,16 +123,14 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	for _, k := range base.Unknown() {
 		n.log.Warn("this Kafka property is not known and changes nothing", "setting", "kafka."+k)
 	}
-	if err = n.checkLake(ctx, s.LakeURL); err != nil {
-		return nil, err
-	}
-	if err = n.checkBroker(ctx); err != nil {
+	if err = n.checkSurroundings(ctx); err != nil {
 		return nil, err
 	}
 	n.coord, err = coordinator.New(coordinator.Options{
 		NodeID: s.NodeID, DataDir: s.DataDir, PeerListen: s.PeerListen, PeerAdvertised: s.PeerAdvertised, RESTAdvertised: rest,
 		Join: s.ClusterJoin, Version: o.Version, Discovery: &discovery{clients: n.clients, defaults: defaults},
 		Validate: validate(defaults), Logger: n.loggers.Logger("coordinator"), Timing: o.Timing,
+		Refused: n.refused, SetLevel: func(logger string, level slog.Level) { n.loggers.Set(logger, level, time.Now()) },
 	})
 	if err != nil {
 		return nil, explainCoordinator(err, s)
@@ -149,12 +153,20 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	n.running.Store(n.worker)
+	if err = n.metrics.Register(clusterMetrics{n.coord}); err != nil {
+		return nil, fmt.Errorf("register metrics of the cluster: %w", err)
+	}
 	n.api, err = api.New(n.apiOptions(defaults))
 	return n, err
 }
 
 // release gives back what Start took.
 func (n *Node) release() {
+	if n.stopCheck != nil {
+		n.stopCheck()
+		n.checks.Wait()
+	}
 	if n.coord != nil {
 		_ = n.coord.Close() // on the way out with another error
 	}
@@ -294,6 +306,8 @@ func (n *Node) apiOptions(d config.Defaults) api.Options {
 		Drain:   n.drainMember,
 		Admin:   n.coord,
 		Stats:   func() any { return n.worker.Stats() },
+
+		Conditions: n.coord.Conditions, BroadcastLevel: n.coord.SetLevels,
 	}
 }
 
@@ -304,6 +318,14 @@ func (n *Node) health(context.Context) error {
 	default:
 		return fmt.Errorf("%w: %s", api.ErrStarting, n.coord.Stage())
 	}
+}
+
+// refused counts the commits of this life that tables' logs refused.
+func (n *Node) refused() int64 {
+	if w := n.running.Load(); w != nil {
+		return w.RefusedCommits()
+	}
+	return 0
 }
 
 func hostOf(addr string) string {

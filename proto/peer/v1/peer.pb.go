@@ -41,6 +41,7 @@ type Request struct {
 	//	*Request_Forward
 	//	*Request_Vote
 	//	*Request_Admin
+	//	*Request_Level
 	Body          isRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -158,6 +159,15 @@ func (x *Request) GetAdmin() *AdminRequest {
 	return nil
 }
 
+func (x *Request) GetLevel() *LevelRequest {
+	if x != nil {
+		if x, ok := x.Body.(*Request_Level); ok {
+			return x.Level
+		}
+	}
+	return nil
+}
+
 type isRequest_Body interface {
 	isRequest_Body()
 }
@@ -186,6 +196,10 @@ type Request_Admin struct {
 	Admin *AdminRequest `protobuf:"bytes,21,opt,name=admin,proto3,oneof"`
 }
 
+type Request_Level struct {
+	Level *LevelRequest `protobuf:"bytes,22,opt,name=level,proto3,oneof"`
+}
+
 func (*Request_Status) isRequest_Body() {}
 
 func (*Request_Join) isRequest_Body() {}
@@ -197,6 +211,8 @@ func (*Request_Forward) isRequest_Body() {}
 func (*Request_Vote) isRequest_Body() {}
 
 func (*Request_Admin) isRequest_Body() {}
+
+func (*Request_Level) isRequest_Body() {}
 
 type Response struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -214,6 +230,7 @@ type Response struct {
 	//	*Response_Forward
 	//	*Response_Vote
 	//	*Response_Admin
+	//	*Response_Level
 	Body          isResponse_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -338,6 +355,15 @@ func (x *Response) GetAdmin() *AdminResponse {
 	return nil
 }
 
+func (x *Response) GetLevel() *LevelResponse {
+	if x != nil {
+		if x, ok := x.Body.(*Response_Level); ok {
+			return x.Level
+		}
+	}
+	return nil
+}
+
 type isResponse_Body interface {
 	isResponse_Body()
 }
@@ -366,6 +392,10 @@ type Response_Admin struct {
 	Admin *AdminResponse `protobuf:"bytes,21,opt,name=admin,proto3,oneof"`
 }
 
+type Response_Level struct {
+	Level *LevelResponse `protobuf:"bytes,22,opt,name=level,proto3,oneof"`
+}
+
 func (*Response_Status) isResponse_Body() {}
 
 func (*Response_Join) isResponse_Body() {}
@@ -377,6 +407,8 @@ func (*Response_Forward) isResponse_Body() {}
 func (*Response_Vote) isResponse_Body() {}
 
 func (*Response_Admin) isResponse_Body() {}
+
+func (*Response_Level) isResponse_Body() {}
 
 // StatusRequest asks a node who it is. Every node answers, whatever its state.
 type StatusRequest struct {
@@ -432,9 +464,16 @@ type StatusResponse struct {
 	RestAddress  string       `protobuf:"bytes,10,opt,name=rest_address,json=restAddress,proto3" json:"rest_address,omitempty"`
 	Term         uint64       `protobuf:"varint,11,opt,name=term,proto3" json:"term,omitempty"`
 	// The life of the leader as this node knows it.
-	State         string `protobuf:"bytes,12,opt,name=state,proto3" json:"state,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	State string `protobuf:"bytes,12,opt,name=state,proto3" json:"state,omitempty"`
+	// Whether the node may run its tasks now, how often this life of it has lost that right, and when it did last (milliseconds since
+	// 1970, 0: never).
+	HoldsLease      bool   `protobuf:"varint,13,opt,name=holds_lease,json=holdsLease,proto3" json:"holds_lease,omitempty"`
+	LeasesLost      uint64 `protobuf:"varint,14,opt,name=leases_lost,json=leasesLost,proto3" json:"leases_lost,omitempty"`
+	LeaseLostUnixMs int64  `protobuf:"varint,15,opt,name=lease_lost_unix_ms,json=leaseLostUnixMs,proto3" json:"lease_lost_unix_ms,omitempty"`
+	// Commits of this life that a table's log refused, since another writer had moved the progress.
+	RefusedCommits uint64 `protobuf:"varint,16,opt,name=refused_commits,json=refusedCommits,proto3" json:"refused_commits,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
@@ -549,6 +588,34 @@ func (x *StatusResponse) GetState() string {
 		return x.State
 	}
 	return ""
+}
+
+func (x *StatusResponse) GetHoldsLease() bool {
+	if x != nil {
+		return x.HoldsLease
+	}
+	return false
+}
+
+func (x *StatusResponse) GetLeasesLost() uint64 {
+	if x != nil {
+		return x.LeasesLost
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetLeaseLostUnixMs() int64 {
+	if x != nil {
+		return x.LeaseLostUnixMs
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetRefusedCommits() uint64 {
+	if x != nil {
+		return x.RefusedCommits
+	}
+	return 0
 }
 
 // JoinRequest asks the leader to enter a node.
@@ -1639,11 +1706,100 @@ func (x *AdminResponse) GetIndex() uint64 {
 	return 0
 }
 
+// LevelRequest sets the level of a logger on the node that gets it. Levels are numbers as log/slog has them.
+type LevelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Logger        string                 `protobuf:"bytes,1,opt,name=logger,proto3" json:"logger,omitempty"`
+	Level         int32                  `protobuf:"varint,2,opt,name=level,proto3" json:"level,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LevelRequest) Reset() {
+	*x = LevelRequest{}
+	mi := &file_peer_v1_peer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LevelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LevelRequest) ProtoMessage() {}
+
+func (x *LevelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_v1_peer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LevelRequest.ProtoReflect.Descriptor instead.
+func (*LevelRequest) Descriptor() ([]byte, []int) {
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LevelRequest) GetLogger() string {
+	if x != nil {
+		return x.Logger
+	}
+	return ""
+}
+
+func (x *LevelRequest) GetLevel() int32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+type LevelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LevelResponse) Reset() {
+	*x = LevelResponse{}
+	mi := &file_peer_v1_peer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LevelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LevelResponse) ProtoMessage() {}
+
+func (x *LevelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_peer_v1_peer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LevelResponse.ProtoReflect.Descriptor instead.
+func (*LevelResponse) Descriptor() ([]byte, []int) {
+	return file_peer_v1_peer_proto_rawDescGZIP(), []int{21}
+}
+
 var File_peer_v1_peer_proto protoreflect.FileDescriptor
 
 const file_peer_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x12peer/v1/peer.proto\x12\x0esluice.peer.v1\x1a\x15raft/v1/command.proto\x1a\x13raft/v1/types.proto\"\xbc\x03\n" +
+	"\x12peer/v1/peer.proto\x12\x0esluice.peer.v1\x1a\x15raft/v1/command.proto\x1a\x13raft/v1/types.proto\"\xf2\x03\n" +
 	"\aRequest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
 	"\n" +
@@ -1655,8 +1811,9 @@ const file_peer_v1_peer_proto_rawDesc = "" +
 	"\theartbeat\x18\x12 \x01(\v2 .sluice.peer.v1.HeartbeatRequestH\x00R\theartbeat\x12:\n" +
 	"\aforward\x18\x13 \x01(\v2\x1e.sluice.peer.v1.ForwardRequestH\x00R\aforward\x121\n" +
 	"\x04vote\x18\x14 \x01(\v2\x1b.sluice.peer.v1.VoteRequestH\x00R\x04vote\x124\n" +
-	"\x05admin\x18\x15 \x01(\v2\x1c.sluice.peer.v1.AdminRequestH\x00R\x05adminB\x06\n" +
-	"\x04body\"\xda\x03\n" +
+	"\x05admin\x18\x15 \x01(\v2\x1c.sluice.peer.v1.AdminRequestH\x00R\x05admin\x124\n" +
+	"\x05level\x18\x16 \x01(\v2\x1c.sluice.peer.v1.LevelRequestH\x00R\x05levelB\x06\n" +
+	"\x04body\"\x91\x04\n" +
 	"\bResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
@@ -1667,9 +1824,10 @@ const file_peer_v1_peer_proto_rawDesc = "" +
 	"\theartbeat\x18\x12 \x01(\v2!.sluice.peer.v1.HeartbeatResponseH\x00R\theartbeat\x12;\n" +
 	"\aforward\x18\x13 \x01(\v2\x1f.sluice.peer.v1.ForwardResponseH\x00R\aforward\x122\n" +
 	"\x04vote\x18\x14 \x01(\v2\x1c.sluice.peer.v1.VoteResponseH\x00R\x04vote\x125\n" +
-	"\x05admin\x18\x15 \x01(\v2\x1d.sluice.peer.v1.AdminResponseH\x00R\x05adminB\x06\n" +
+	"\x05admin\x18\x15 \x01(\v2\x1d.sluice.peer.v1.AdminResponseH\x00R\x05admin\x125\n" +
+	"\x05level\x18\x16 \x01(\v2\x1d.sluice.peer.v1.LevelResponseH\x00R\x05levelB\x06\n" +
 	"\x04body\"\x0f\n" +
-	"\rStatusRequest\"\x87\x03\n" +
+	"\rStatusRequest\"\x9f\x04\n" +
 	"\x0eStatusResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x1d\n" +
@@ -1684,7 +1842,13 @@ const file_peer_v1_peer_proto_rawDesc = "" +
 	"\frest_address\x18\n" +
 	" \x01(\tR\vrestAddress\x12\x12\n" +
 	"\x04term\x18\v \x01(\x04R\x04term\x12\x14\n" +
-	"\x05state\x18\f \x01(\tR\x05state\"\x92\x02\n" +
+	"\x05state\x18\f \x01(\tR\x05state\x12\x1f\n" +
+	"\vholds_lease\x18\r \x01(\bR\n" +
+	"holdsLease\x12\x1f\n" +
+	"\vleases_lost\x18\x0e \x01(\x04R\n" +
+	"leasesLost\x12+\n" +
+	"\x12lease_lost_unix_ms\x18\x0f \x01(\x03R\x0fleaseLostUnixMs\x12'\n" +
+	"\x0frefused_commits\x18\x10 \x01(\x04R\x0erefusedCommits\"\x92\x02\n" +
 	"\vJoinRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12!\n" +
@@ -1758,7 +1922,11 @@ const file_peer_v1_peer_proto_rawDesc = "" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"\x0e\n" +
 	"\fTakeSnapshot\"%\n" +
 	"\rAdminResponse\x12\x14\n" +
-	"\x05index\x18\x01 \x01(\x04R\x05indexB'Z%sluice.io/sluice/proto/peer/v1;peerv1b\x06proto3"
+	"\x05index\x18\x01 \x01(\x04R\x05index\"<\n" +
+	"\fLevelRequest\x12\x16\n" +
+	"\x06logger\x18\x01 \x01(\tR\x06logger\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\x05R\x05level\"\x0f\n" +
+	"\rLevelResponseB'Z%sluice.io/sluice/proto/peer/v1;peerv1b\x06proto3"
 
 var (
 	file_peer_v1_peer_proto_rawDescOnce sync.Once
@@ -1772,7 +1940,7 @@ func file_peer_v1_peer_proto_rawDescGZIP() []byte {
 	return file_peer_v1_peer_proto_rawDescData
 }
 
-var file_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_peer_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_peer_v1_peer_proto_goTypes = []any{
 	(*Request)(nil),           // 0: sluice.peer.v1.Request
 	(*Response)(nil),          // 1: sluice.peer.v1.Response
@@ -1794,11 +1962,13 @@ var file_peer_v1_peer_proto_goTypes = []any{
 	(*TransferLeader)(nil),    // 17: sluice.peer.v1.TransferLeader
 	(*TakeSnapshot)(nil),      // 18: sluice.peer.v1.TakeSnapshot
 	(*AdminResponse)(nil),     // 19: sluice.peer.v1.AdminResponse
-	(*v1.Versions)(nil),       // 20: sluice.raft.v1.Versions
-	(*v1.TaskID)(nil),         // 21: sluice.raft.v1.TaskID
-	(*v1.Command)(nil),        // 22: sluice.raft.v1.Command
-	(*v1.KeyValue)(nil),       // 23: sluice.raft.v1.KeyValue
-	(v1.TargetState)(0),       // 24: sluice.raft.v1.TargetState
+	(*LevelRequest)(nil),      // 20: sluice.peer.v1.LevelRequest
+	(*LevelResponse)(nil),     // 21: sluice.peer.v1.LevelResponse
+	(*v1.Versions)(nil),       // 22: sluice.raft.v1.Versions
+	(*v1.TaskID)(nil),         // 23: sluice.raft.v1.TaskID
+	(*v1.Command)(nil),        // 24: sluice.raft.v1.Command
+	(*v1.KeyValue)(nil),       // 25: sluice.raft.v1.KeyValue
+	(v1.TargetState)(0),       // 26: sluice.raft.v1.TargetState
 }
 var file_peer_v1_peer_proto_depIdxs = []int32{
 	2,  // 0: sluice.peer.v1.Request.status:type_name -> sluice.peer.v1.StatusRequest
@@ -1807,32 +1977,34 @@ var file_peer_v1_peer_proto_depIdxs = []int32{
 	9,  // 3: sluice.peer.v1.Request.forward:type_name -> sluice.peer.v1.ForwardRequest
 	14, // 4: sluice.peer.v1.Request.vote:type_name -> sluice.peer.v1.VoteRequest
 	16, // 5: sluice.peer.v1.Request.admin:type_name -> sluice.peer.v1.AdminRequest
-	3,  // 6: sluice.peer.v1.Response.status:type_name -> sluice.peer.v1.StatusResponse
-	5,  // 7: sluice.peer.v1.Response.join:type_name -> sluice.peer.v1.JoinResponse
-	8,  // 8: sluice.peer.v1.Response.heartbeat:type_name -> sluice.peer.v1.HeartbeatResponse
-	12, // 9: sluice.peer.v1.Response.forward:type_name -> sluice.peer.v1.ForwardResponse
-	15, // 10: sluice.peer.v1.Response.vote:type_name -> sluice.peer.v1.VoteResponse
-	19, // 11: sluice.peer.v1.Response.admin:type_name -> sluice.peer.v1.AdminResponse
-	20, // 12: sluice.peer.v1.StatusResponse.versions:type_name -> sluice.raft.v1.Versions
-	20, // 13: sluice.peer.v1.JoinRequest.versions:type_name -> sluice.raft.v1.Versions
-	7,  // 14: sluice.peer.v1.HeartbeatRequest.loads:type_name -> sluice.peer.v1.TaskLoad
-	20, // 15: sluice.peer.v1.HeartbeatRequest.versions:type_name -> sluice.raft.v1.Versions
-	21, // 16: sluice.peer.v1.TaskLoad.task:type_name -> sluice.raft.v1.TaskID
-	22, // 17: sluice.peer.v1.ForwardRequest.command:type_name -> sluice.raft.v1.Command
-	10, // 18: sluice.peer.v1.ForwardRequest.patch:type_name -> sluice.peer.v1.PatchConnector
-	11, // 19: sluice.peer.v1.ForwardRequest.read:type_name -> sluice.peer.v1.ReadConnector
-	23, // 20: sluice.peer.v1.PatchConnector.set:type_name -> sluice.raft.v1.KeyValue
-	21, // 21: sluice.peer.v1.ForwardResponse.restarted_tasks:type_name -> sluice.raft.v1.TaskID
-	13, // 22: sluice.peer.v1.ForwardResponse.connector:type_name -> sluice.peer.v1.Connector
-	23, // 23: sluice.peer.v1.Connector.config:type_name -> sluice.raft.v1.KeyValue
-	24, // 24: sluice.peer.v1.Connector.target:type_name -> sluice.raft.v1.TargetState
-	17, // 25: sluice.peer.v1.AdminRequest.transfer_leader:type_name -> sluice.peer.v1.TransferLeader
-	18, // 26: sluice.peer.v1.AdminRequest.snapshot:type_name -> sluice.peer.v1.TakeSnapshot
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	20, // 6: sluice.peer.v1.Request.level:type_name -> sluice.peer.v1.LevelRequest
+	3,  // 7: sluice.peer.v1.Response.status:type_name -> sluice.peer.v1.StatusResponse
+	5,  // 8: sluice.peer.v1.Response.join:type_name -> sluice.peer.v1.JoinResponse
+	8,  // 9: sluice.peer.v1.Response.heartbeat:type_name -> sluice.peer.v1.HeartbeatResponse
+	12, // 10: sluice.peer.v1.Response.forward:type_name -> sluice.peer.v1.ForwardResponse
+	15, // 11: sluice.peer.v1.Response.vote:type_name -> sluice.peer.v1.VoteResponse
+	19, // 12: sluice.peer.v1.Response.admin:type_name -> sluice.peer.v1.AdminResponse
+	21, // 13: sluice.peer.v1.Response.level:type_name -> sluice.peer.v1.LevelResponse
+	22, // 14: sluice.peer.v1.StatusResponse.versions:type_name -> sluice.raft.v1.Versions
+	22, // 15: sluice.peer.v1.JoinRequest.versions:type_name -> sluice.raft.v1.Versions
+	7,  // 16: sluice.peer.v1.HeartbeatRequest.loads:type_name -> sluice.peer.v1.TaskLoad
+	22, // 17: sluice.peer.v1.HeartbeatRequest.versions:type_name -> sluice.raft.v1.Versions
+	23, // 18: sluice.peer.v1.TaskLoad.task:type_name -> sluice.raft.v1.TaskID
+	24, // 19: sluice.peer.v1.ForwardRequest.command:type_name -> sluice.raft.v1.Command
+	10, // 20: sluice.peer.v1.ForwardRequest.patch:type_name -> sluice.peer.v1.PatchConnector
+	11, // 21: sluice.peer.v1.ForwardRequest.read:type_name -> sluice.peer.v1.ReadConnector
+	25, // 22: sluice.peer.v1.PatchConnector.set:type_name -> sluice.raft.v1.KeyValue
+	23, // 23: sluice.peer.v1.ForwardResponse.restarted_tasks:type_name -> sluice.raft.v1.TaskID
+	13, // 24: sluice.peer.v1.ForwardResponse.connector:type_name -> sluice.peer.v1.Connector
+	25, // 25: sluice.peer.v1.Connector.config:type_name -> sluice.raft.v1.KeyValue
+	26, // 26: sluice.peer.v1.Connector.target:type_name -> sluice.raft.v1.TargetState
+	17, // 27: sluice.peer.v1.AdminRequest.transfer_leader:type_name -> sluice.peer.v1.TransferLeader
+	18, // 28: sluice.peer.v1.AdminRequest.snapshot:type_name -> sluice.peer.v1.TakeSnapshot
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_peer_v1_peer_proto_init() }
@@ -1847,6 +2019,7 @@ func file_peer_v1_peer_proto_init() {
 		(*Request_Forward)(nil),
 		(*Request_Vote)(nil),
 		(*Request_Admin)(nil),
+		(*Request_Level)(nil),
 	}
 	file_peer_v1_peer_proto_msgTypes[1].OneofWrappers = []any{
 		(*Response_Status)(nil),
@@ -1855,6 +2028,7 @@ func file_peer_v1_peer_proto_init() {
 		(*Response_Forward)(nil),
 		(*Response_Vote)(nil),
 		(*Response_Admin)(nil),
+		(*Response_Level)(nil),
 	}
 	file_peer_v1_peer_proto_msgTypes[9].OneofWrappers = []any{
 		(*ForwardRequest_Command)(nil),
@@ -1873,7 +2047,7 @@ func file_peer_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peer_v1_peer_proto_rawDesc), len(file_peer_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
