@@ -50,7 +50,7 @@ func (c *Coordinator) beatOnce(ctx context.Context) (refused bool) {
 		return false
 	}
 	sent := time.Now()
-	req := c.heartbeat(sent)
+	req := c.heartbeat()
 	var resp *peerv1.Response
 	if c.node.IsLeader() {
 		resp = c.serveHeartbeat(req)
@@ -121,9 +121,9 @@ func (c *Coordinator) leaderSilent(addr string, err error) (refused bool) {
 	return true
 }
 
-func (c *Coordinator) heartbeat(now time.Time) *peerv1.HeartbeatRequest {
+func (c *Coordinator) heartbeat() *peerv1.HeartbeatRequest {
 	req := &peerv1.HeartbeatRequest{
-		NodeId: c.opts.NodeID, Incarnation: c.incarnation, AppliedIndex: c.node.AppliedIndex(), UnixMs: now.UnixMilli(),
+		NodeId: c.opts.NodeID, Incarnation: c.incarnation, AppliedIndex: c.node.AppliedIndex(), UnixMs: c.opts.Now().UnixMilli(),
 		PeerAddress: c.opts.PeerAdvertised, RestAddress: c.opts.RESTAdvertised, Versions: c.versions(),
 	}
 	for id, l := range c.currentLoads() {

@@ -409,6 +409,12 @@ func TestRefusals(t *testing.T) {
 	if err := run(func(o *Options) { o.NodeID = "n1" }); err == nil || !strings.Contains(err.Error(), "node.id") {
 		t.Errorf("duplicate node.id: %v", err)
 	}
+	for _, off := range []time.Duration{-time.Hour, 31 * time.Second} {
+		err := run(func(o *Options) { o.Now = func() time.Time { return time.Now().Add(off) } })
+		if err == nil || !strings.Contains(err.Error(), "clock") || !strings.Contains(err.Error(), off.Abs().String()) || !strings.Contains(err.Error(), "NTP") {
+			t.Errorf("a clock that is %s off: %v", off, err)
+		}
+	}
 	other := single(t, nil)
 	other.ready()
 	other.kill()

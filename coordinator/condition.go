@@ -54,7 +54,7 @@ func (c *Coordinator) Conditions(ctx context.Context) []ownership.Condition {
 func (c *Coordinator) conditionOf(ctx context.Context, m state.Member) ownership.Condition {
 	ctx, cancel := context.WithTimeout(ctx, conditionTimeout)
 	defer cancel()
-	sent := time.Now()
+	sent := c.opts.Now()
 	resp, err := c.call(ctx, m.PeerAddress, &peerv1.Request{Body: &peerv1.Request_Status{Status: &peerv1.StatusRequest{}}})
 	st := resp.GetStatus()
 	switch {
@@ -65,7 +65,7 @@ func (c *Coordinator) conditionOf(ctx context.Context, m state.Member) ownership
 	case st.GetNodeId() != m.ID:
 		return ownership.Condition{Node: m.ID, Problem: fmt.Sprintf("node %s answers at %s", st.GetNodeId(), m.PeerAddress)}
 	}
-	half := sent.Add(time.Since(sent) / 2) // when it looked at its clock, about
+	half := sent.Add(c.opts.Now().Sub(sent) / 2) // when it looked at its clock, about
 	return ownership.Condition{
 		Node: m.ID, AppliedIndex: st.GetAppliedIndex(), Term: st.GetTerm(), HoldsLease: st.GetHoldsLease(), LeasesLost: st.GetLeasesLost(),
 		LeaseLostMs: st.GetLeaseLostUnixMs(), RefusedCommits: st.GetRefusedCommits(), ClockAheadMs: st.GetUnixMs() - half.UnixMilli(),

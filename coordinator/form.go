@@ -40,7 +40,7 @@ func (c *Coordinator) form(ctx context.Context) error {
 		}
 		if wait != said {
 			said = wait
-			c.setStage(wait)
+			c.setStage("waiting for " + wait)
 			c.log.Info("waits to be part of a cluster", "for", wait)
 		}
 		if !sleep(ctx, max(c.timing.Heartbeat/2, 10*time.Millisecond)) {
@@ -74,9 +74,9 @@ func (c *Coordinator) formStep(ctx context.Context) (done bool, wait string, err
 		case !s.self && s.status.GetNodeId() == c.opts.NodeID:
 			return false, "", fmt.Errorf("the node at %s has the same node.id, %s, as this one: give each node its own: %w",
 				s.address, c.opts.NodeID, ownership.ErrConflict)
-		case !s.self && skewed(s.status.GetUnixMs(), c.timing.ClockSkew):
+		case !s.self && c.skewed(s.status.GetUnixMs()):
 			return false, "", fmt.Errorf("the clocks of this node and of %s are %s apart (at most %s is allowed): set them right, with NTP if possible: %w",
-				s.address, skew(s.status.GetUnixMs()).Round(time.Second), c.timing.ClockSkew, ownership.ErrConflict)
+				s.address, c.skew(s.status.GetUnixMs()).Round(time.Second), c.timing.ClockSkew, ownership.ErrConflict)
 		case s.status.GetFormed():
 			if id := s.status.GetClusterId(); id != "" {
 				if cluster != "" && cluster != id {
@@ -225,7 +225,7 @@ func (c *Coordinator) join(ctx context.Context, addr string, empty bool) (joined
 		jctx, cancel := context.WithTimeout(ctx, c.timing.Write)
 		resp, err := c.call(jctx, addr, &peerv1.Request{Body: &peerv1.Request_Join{Join: &peerv1.JoinRequest{
 			NodeId: c.opts.NodeID, Incarnation: c.incarnation, PeerAddress: c.opts.PeerAdvertised, RestAddress: c.opts.RESTAdvertised,
-			Versions: c.versions(), UnixMs: time.Now().UnixMilli(), ClusterId: c.ClusterID(), Empty: empty,
+			Versions: c.versions(), UnixMs: c.opts.Now().UnixMilli(), ClusterId: c.ClusterID(), Empty: empty,
 		}}})
 		cancel()
 		if err != nil {
@@ -272,8 +272,8 @@ func (c *Coordinator) rejoin(ctx context.Context) error {
 				return fmt.Errorf("data.dir of this node belongs to cluster %s, and the seed %s to cluster %s: correct cluster.join, "+
 					"or start this node with an empty data.dir to join the other cluster: %w", mine, s.address, id, ownership.ErrConflict)
 			}
-			if skewed(s.status.GetUnixMs(), c.timing.ClockSkew) {
-				c.log.Warn("the clocks of two nodes are apart", "peer", s.address, "by", skew(s.status.GetUnixMs()).Round(time.Second))
+			if c.skewed(s.status.GetUnixMs()) {
+				c.log.Warn("the clocks of two nodes are apart", "peer", s.address, "by", c.skew(s.status.GetUnixMs()).Round(time.Second))
 			}
 			// A cluster whose nodes have all got new addresses finds itself again through the seeds.
 			if addr := s.status.GetLeaderAddress(); addr != "" && c.moved(addr) {
@@ -295,9 +295,14 @@ func (c *Coordinator) moved(leader string) bool {
 	return addr == "" && leader != c.opts.PeerAdvertised
 }
 
-func skew(unixMS int64) time.Duration { return time.Since(time.UnixMilli(unixMS)).Abs() }
+// skew is how far another clock is off this node's.
+func (c *Coordinator) skew(unixMS int64) time.Duration {
+	return c.opts.Now().Sub(time.UnixMilli(unixMS)).Abs()
+}
 
-func skewed(unixMS int64, limit time.Duration) bool { return unixMS != 0 && skew(unixMS) > limit }
+func (c *Coordinator) skewed(unixMS int64) bool {
+	return unixMS != 0 && c.skew(unixMS) > c.timing.ClockSkew
+}
 
 // rootCause gives the last error of a chain: what went wrong rather than where.
 func rootCause(err error) error {

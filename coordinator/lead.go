@@ -117,7 +117,7 @@ func (l *leadership) establish(ctx context.Context) error {
 	}
 	m, ok := view2(c.m, func(s *state.State) (state.Member, bool) { return s.Member(c.opts.NodeID) })
 	if !ok || m.Incarnation != c.incarnation {
-		return l.register(ctx, c.heartbeat(time.Now()))
+		return l.register(ctx, c.heartbeat())
 	}
 	return nil
 }

@@ -112,6 +112,9 @@ type Options struct {
 	Logger   *slog.Logger
 	Timing   Timing
 
+	// Now is the wall clock that other nodes compare with theirs; nil: the machine's. Leases do not depend on it.
+	Now func() time.Time
+
 	// Dial replaces TCP, and Network Raft's streams, in tests.
 	Dial    peer.DialFunc
 	Network *raftnode.Network
@@ -122,6 +125,9 @@ type Options struct {
 func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.NodeID == "" {
 		host, err := os.Hostname()

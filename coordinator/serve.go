@@ -79,7 +79,7 @@ func (c *Coordinator) serveStatus() *peerv1.Response {
 	return &peerv1.Response{Body: &peerv1.Response_Status{Status: &peerv1.StatusResponse{
 		HoldsLease: own.HoldsLease, LeasesLost: own.LeasesLost, LeaseLostUnixMs: own.LeaseLostMs, RefusedCommits: own.RefusedCommits,
 		NodeId: c.opts.NodeID, Incarnation: c.incarnation, ClusterId: c.ClusterID(), Formed: formed, LeaderId: id, LeaderAddress: addr,
-		UnixMs: time.Now().UnixMilli(), Versions: c.versions(), AppliedIndex: c.node.AppliedIndex(), RestAddress: c.opts.RESTAdvertised,
+		UnixMs: c.opts.Now().UnixMilli(), Versions: c.versions(), AppliedIndex: c.node.AppliedIndex(), RestAddress: c.opts.RESTAdvertised,
 		Term: c.node.Term(), State: c.Stage(),
 	}}}
 }
@@ -94,9 +94,9 @@ func (c *Coordinator) serveJoin(ctx context.Context, req *peerv1.JoinRequest) *p
 		return refuse(codeWrongCluster, fmt.Errorf("this is cluster %s, and the data.dir of node %s belongs to cluster %s: "+
 			"start it with another data.dir, or with the seeds of its own cluster", c.ClusterID(), req.GetNodeId(), req.GetClusterId()))
 	}
-	if skew := time.Since(time.UnixMilli(req.GetUnixMs())); skew.Abs() > c.timing.ClockSkew {
+	if skew := c.skew(req.GetUnixMs()); skew > c.timing.ClockSkew {
 		return refuse(codeClock, fmt.Errorf("the clock of node %s is %s off that of node %s (at most %s is allowed): set it right, with NTP if possible",
-			req.GetNodeId(), skew.Abs().Round(time.Second), c.opts.NodeID, c.timing.ClockSkew))
+			req.GetNodeId(), skew.Round(time.Second), c.opts.NodeID, c.timing.ClockSkew))
 	}
 	if feature := view(c.m, (*state.State).FeatureVersion); req.GetVersions().GetCommand() < feature {
 		return refuse("too_new", fmt.Errorf("the cluster uses command version %d and node %s (%s) knows up to %d: start it with a newer binary: %w",

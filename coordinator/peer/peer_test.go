@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,10 +108,16 @@ func TestACallEndsWithItsContext(t *testing.T) {
 
 func TestADeadConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
-	first := listen(t)
+	const addr = "node:8093"
+	var at atomic.Value // where that is
+	first, second := listen(t), listen(t)
+	at.Store(first.Addr().String())
 	first.Serve(echo)
-	addr := first.Addr().String()
-	c := NewClient(nil, nil)
+	second.Serve(echo)
+	c := NewClient(func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, at.Load().(string))
+	}, nil)
 	defer c.Close()
 	if _, err := c.Call(t.Context(), addr, &peerv1.Request{}); err != nil {
 		t.Fatal(err)
@@ -121,12 +128,7 @@ func TestADeadConnectionIsReplaced(t *testing.T) {
 	if _, err := c.Call(t.Context(), addr, &peerv1.Request{}); err == nil {
 		t.Fatal("an answer from nobody")
 	}
-	second, err := Listen(addr, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Skipf("the port was taken meanwhile: %v", err)
-	}
-	defer func() { _ = second.Close() }()
-	second.Serve(echo)
+	at.Store(second.Addr().String())
 	if resp, err := c.Call(t.Context(), addr, &peerv1.Request{ClusterId: "x"}); err != nil || resp.GetMessage() != "x" {
 		t.Fatal(resp, err)
 	}
