@@ -129,6 +129,12 @@ func (f *File) plan(o ReadOptions) (*plan, error) {
 	return p, nil
 }
 
+// Readable tells why the file can't be read as ReadOptions ask, without reading it: nil where it can.
+func (f *File) Readable(o ReadOptions) error {
+	_, err := f.plan(o)
+	return err
+}
+
 // Read gives the rows in order. The first error ends the sequence.
 func (f *File) Read(ctx context.Context, o ReadOptions) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {

@@ -79,6 +79,8 @@ type Add struct {
 	BaseRowID               *int64
 	DefaultRowCommitVersion *int64
 	ClusteringProvider      string
+	// Written is what the writer of a new file vouches for; nil: the commit looks at the file in the store. Snapshots never have it.
+	Written *Written
 }
 
 // DVID is the unique id of the deletion vector, "" without one. (path, DVID) names a logical file.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/google/go-cmp/cmp"
 
 	"sluice.io/sluice/connectors/delta/dv"
@@ -96,7 +97,9 @@ func busyTable(t *testing.T, b store.Bucket, features ...string) *Table {
 	for i := 1; i < 4; i++ {
 		a, _ := s.File(fmt.Sprintf("f-%d-0.parquet", i))
 		off := int32(1 + i*40)
-		c.SetDV(a, dv.Descriptor{StorageType: "u", PathOrInlineDv: "vBn[lx{q8@P<9BNH/isA", Offset: &off, SizeInBytes: 36, Cardinality: int64(i)})
+		v := roaring64.New()
+		v.AddRange(0, uint64(i))
+		c.SetVector(a, dv.Descriptor{StorageType: "u", PathOrInlineDv: "vBn[lx{q8@P<9BNH/isA", Offset: &off, SizeInBytes: 36, Cardinality: int64(i)}, nil, v)
 	}
 	c.RemoveDomain("d0")
 	must(c)

@@ -238,6 +238,78 @@ func TestBrokenCommitsAreRefused(t *testing.T) {
 	}
 }
 
+// TestFilesAreLookedAtBeforeTheCommit: B2, B3 and B5, on what the caller vouches for and on what lies in the store.
+func TestFilesAreLookedAtBeforeTheCommit(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := mem.New("x")
+	tab := newTestTable(t, b, map[string]string{PropEnableDVs: "true"})
+	vec := func(rows ...uint64) dv.Descriptor {
+		d, _, err := dv.Write(ctx, b, "t", []*roaring64.Bitmap{roaring64.BitmapOf(rows...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d[0]
+	}
+	c := tab.NewCommit(tab.Cached())
+	c.Append(testAdd("A", 10))
+	c.Append(testAdd("B", 10))
+	if out := c.Do(ctx); out.Err != nil {
+		t.Fatal(out.Err)
+	}
+	a, _ := tab.Cached().File("A")
+	c = tab.NewCommit(tab.Cached())
+	c.SetDV(a, vec(3, 4))
+	c.ExpectRows(-2)
+	if out := c.Do(ctx); out.Err != nil {
+		t.Fatal(out.Err)
+	}
+	if err := b.Put(ctx, "t/garbage", []byte("no Parquet")); err != nil {
+		t.Fatal(err)
+	}
+	damaged := vec(3, 4, 5)
+	damaged.SizeInBytes--
+	file := func(name string) *Add { a, _ := tab.Cached().File(name); return a }
+	of := roaring64.BitmapOf
+	for name, edit := range map[string]func(c *Commit){
+		"B2 deletion vectors: A: 1 rows that were deleted would come back":         func(c *Commit) { c.SetDV(file("A"), vec(3, 5)) },
+		"B2 deletion vectors: A: 2 rows that were deleted would come back":         func(c *Commit) { c.SetVector(file("A"), vec(6, 5, 8), of(3, 4), of(5, 6, 8)) },
+		"B2 deletion vectors: B: the vector deletes row 10 of a file of 10 rows":   func(c *Commit) { c.SetDV(file("B"), vec(10)) },
+		"B2 deletion vectors: A: deletion vector":                                  func(c *Commit) { c.SetDV(file("A"), damaged) },
+		"B2 deletion vectors: A has 2 deleted rows, the commit knows of none":      func(c *Commit) { c.SetVector(file("A"), vec(3, 4, 5), nil, of(3, 4, 5)) },
+		"B2 deletion vectors: B: the vector deletes 2 rows, its descriptor says 1": func(c *Commit) { c.SetVector(file("B"), vec(3), nil, of(3, 4)) },
+		"B3 file: C is not in the store":                                           func(c *Commit) { c.Append(Add{Path: "C", Size: 10}) },
+		"B3 size: garbage has 10 bytes, the action says 11":                        func(c *Commit) { c.Append(Add{Path: "garbage", Size: 11}) },
+		"B3 file: garbage": func(c *Commit) { c.Append(Add{Path: "garbage", Size: 10}) },
+		"B3 rows":          func(c *Commit) { a := testAdd("C", 10); a.Written.Rows = 9; c.Append(a) },
+		"B3 schema: C has the column \"z\"": func(c *Commit) {
+			a := testAdd("C", 10)
+			a.Written.Schema = schema.Schema{Fields: []schema.Field{{Name: "z", Type: schema.Of(schema.Long)}}}
+			c.Append(a)
+		},
+		"B3 schema: C has the column \"id\" as string": func(c *Commit) {
+			a := testAdd("C", 10)
+			a.Written.Schema = schema.Schema{Fields: []schema.Field{{Name: "id", Type: schema.Of(schema.String)}}}
+			c.Append(a)
+		},
+		"B5 rows: a commit that only moves rows would change their number by 2": func(c *Commit) {
+			c.Remove(file("A"))
+			c.Append(testAdd("C", 10))
+			c.Rearrange()
+		},
+		"B5 rows: the commit changes the number of live rows by -1, its writer counted -2": func(c *Commit) { c.SetDV(file("A"), vec(3, 4, 5)); c.ExpectRows(-2) },
+	} {
+		c := tab.NewCommit(tab.Cached())
+		edit(c)
+		if out := c.Do(ctx); out.Kind != Conflict || !errors.Is(out.Err, ErrInvalidCommit) || !strings.Contains(out.Err.Error(), name) {
+			t.Errorf("%s: %+v", name, out)
+		}
+	}
+	if s, err := tab.Snapshot(ctx); err != nil || s.Version != 2 {
+		t.Errorf("version %d, %v", s.Version, err)
+	}
+}
+
 func TestSchemaChangeUpgradesTheProtocol(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -26,7 +26,7 @@ func newTestTable(tb testing.TB, b store.Bucket, conf map[string]string) *Table 
 }
 
 func testAdd(name string, rows int) Add {
-	return Add{Path: name, Size: int64(rows) * 10, Stats: fmt.Sprintf(`{"numRecords":%d,"minValues":{"id":0},"maxValues":{"id":%d},"nullCount":{"id":0}}`, rows, rows)}
+	return Add{Path: name, Size: int64(rows) * 10, Written: &Written{Size: int64(rows) * 10, Rows: int64(rows)}, Stats: fmt.Sprintf(`{"numRecords":%d,"minValues":{"id":0},"maxValues":{"id":%d},"nullCount":{"id":0}}`, rows, rows)}
 }
 
 func TestCreateAppendOpen(t *testing.T) {

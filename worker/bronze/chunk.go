@@ -82,7 +82,8 @@ func (a *Appender) write(ctx context.Context, c *chunk) error {
 		return err
 	}
 	a.o.Crash(PhaseBeforeCommit)
-	c.file = delta.Add{Path: name, Size: int64(len(data)), ModificationTime: a.o.Now().UnixMilli(), DataChange: true, Stats: stats.JSON(false)}
+	c.file = delta.Add{Path: name, Size: int64(len(data)), ModificationTime: a.o.Now().UnixMilli(), DataChange: true, Stats: stats.JSON(false),
+		Written: &delta.Written{Size: int64(len(data)), Rows: stats.NumRecords}}
 	// Encoded rows are no longer needed; kept changes are.
 	hot := int64(0)
 	for _, p := range c.parts {

@@ -30,7 +30,7 @@ func open(t *testing.T, ts *Tables, b store.Bucket) *delta.Table {
 
 func appendOf(name string, from, to int64) Append {
 	return Append{
-		Files: []delta.Add{{Path: name, Size: 1, DataChange: true, Stats: `{"numRecords":1}`}},
+		Files: []delta.Add{{Path: name, Size: 1, Written: &delta.Written{Size: 1, Rows: 1}, DataChange: true, Stats: `{"numRecords":1}`}},
 		Steps: []Step{{App: "app", From: from, To: to}},
 	}
 }
@@ -77,7 +77,7 @@ func TestManyWriters(t *testing.T) {
 				}
 				app := fmt.Sprintf("%d/%d", node, part)
 				for i := range int64(10) {
-					a := Append{Files: []delta.Add{{Path: fmt.Sprintf("f-%s-%d", app, i), Size: 1, DataChange: true}}, Steps: []Step{{App: app, From: i - 1, To: i}}}
+					a := Append{Files: []delta.Add{{Path: fmt.Sprintf("f-%s-%d", app, i), Size: 1, Written: &delta.Written{Size: 1, Rows: 1}, DataChange: true}}, Steps: []Step{{App: app, From: i - 1, To: i}}}
 					if _, err := ts.Append(ctx, table, a); err != nil {
 						t.Error(err)
 					}

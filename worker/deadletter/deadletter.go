@@ -247,7 +247,8 @@ func (b *Box) upload(ctx context.Context, t *delta.Table, letters []connectors.D
 	if err := b.o.Bucket.Put(ctx, t.Path()+"/"+path, buf.Bytes()); err != nil {
 		return delta.Add{}, err
 	}
-	return delta.Add{Path: path, Size: int64(buf.Len()), ModificationTime: now.UnixMilli(), DataChange: true, Stats: stats.JSON(false)}, nil
+	return delta.Add{Path: path, Size: int64(buf.Len()), ModificationTime: now.UnixMilli(), DataChange: true, Stats: stats.JSON(false),
+		Written: &delta.Written{Size: int64(buf.Len()), Rows: stats.NumRecords}}, nil
 }
 
 func appendRow(b *columnar.Builder, l *connectors.DeadLetter, now time.Time) error {

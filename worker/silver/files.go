@@ -147,7 +147,7 @@ func (f *fileWriter) finish() (add delta.Add, put func(context.Context) error, e
 	if err != nil {
 		return add, nil, fmt.Errorf("write %s: %w", f.name, err)
 	}
-	add = delta.Add{Path: f.name, Size: f.size, DataChange: true, Stats: stats.JSON(true)}
+	add = delta.Add{Path: f.name, Size: f.size, DataChange: true, Stats: stats.JSON(true), Written: &delta.Written{Size: f.size, Rows: stats.NumRecords}}
 	if f.out != nil {
 		if err := f.out.Close(); err != nil {
 			return add, nil, fmt.Errorf("write %s: %w", f.name, err)

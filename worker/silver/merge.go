@@ -282,10 +282,11 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		})
 	}
 	c := m.table.NewCommit(snap)
-	var vectors []*bitmap
+	var vectors, before []*bitmap
 	var changed []*delta.Add
 	next := map[uint32]*bitmap{}
 	var rewrite []uint32
+	gain := fileRows
 	for _, o := range sortedKeys(w.gone) {
 		f := m.idx.File(o)
 		a, ok := snap.File(f.Path)
@@ -293,6 +294,7 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 			return w.res, false, fmt.Errorf("the index points to %s, which version %d does not have", f.Path, snap.Version) // D8
 		}
 		v := w.gone[o]
+		gain -= int64(v.GetCardinality())
 		if f.Deleted != nil {
 			v = bitmapOr(f.Deleted, v)
 		}
@@ -303,7 +305,7 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		case m.copyOnWrite():
 			rewrite = append(rewrite, o)
 		default:
-			vectors, changed = append(vectors, v.Clone()), append(changed, a)
+			vectors, before, changed = append(vectors, v.Clone()), append(before, f.Deleted), append(changed, a)
 		}
 	}
 	var descs []dv.Descriptor
@@ -333,11 +335,12 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		return w.res, false, err
 	}
 	for i, a := range changed {
-		c.SetDV(a, descs[i])
+		c.SetVector(a, descs[i], before[i], vectors[i])
 	}
 	for _, a := range adds {
 		c.Append(a)
 	}
+	c.ExpectRows(gain)
 	m.describe(c)
 	for _, feed := range slices.Sorted(maps.Keys(w.nextProgress())) {
 		c.Progress(m.appID(feed), m.Durable(feed), w.nextProgress()[feed])

@@ -107,7 +107,7 @@ func commits(ctx context.Context, dir string, n int) (time.Duration, error) {
 	for i := range n {
 		began := time.Now()
 		c := t.NewCommit(t.Cached())
-		c.Append(delta.Add{Path: fmt.Sprintf("part-%05d.parquet", i), Size: 1000, ModificationTime: began.UnixMilli(),
+		c.Append(delta.Add{Path: fmt.Sprintf("part-%05d.parquet", i), Size: 1000, ModificationTime: began.UnixMilli(), Written: &delta.Written{Size: 1000, Rows: 10},
 			Stats: fmt.Sprintf(`{"numRecords":10,"minValues":{"id":%d},"maxValues":{"id":%d},"nullCount":{"id":0}}`, i*10, i*10+9)})
 		c.Progress("sluice/bench", int64(i)-1, int64(i))
 		if out := c.Do(ctx); out.Err != nil {

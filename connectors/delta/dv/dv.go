@@ -120,6 +120,9 @@ func Pack(id uuid.UUID, vectors []*roaring64.Bitmap) ([]byte, []Descriptor, erro
 		data = binary.BigEndian.AppendUint32(data, uint32(len(p)))
 		data = append(data, p...)
 		data = binary.BigEndian.AppendUint32(data, crc32.ChecksumIEEE(p))
+		if _, err := unframe(data[offset:], len(p)); err != nil { // B2: what the descriptor says is where it says
+			return nil, nil, err
+		}
 	}
 	return data, out, nil
 }

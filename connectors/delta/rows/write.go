@@ -127,6 +127,7 @@ func WriteFile(ctx context.Context, s *delta.Snapshot, name string, sc schema.Sc
 	return delta.Add{
 		Path: EncodePath(name), PartitionValues: o.Partition, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true,
 		Stats: stats.JSON(s.Protocol.Has(delta.FeatureDeletionVectors)), Tags: o.Tags,
+		Written: &delta.Written{Size: size, Rows: stats.NumRecords, Schema: fields},
 	}, nil
 }
 

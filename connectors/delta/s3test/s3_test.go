@@ -151,7 +151,7 @@ func writerProcess() error {
 			return nil
 		}
 		c := tab.NewCommit(s)
-		c.Append(delta.Add{Path: name(w, at+1), Size: 10, Stats: `{"numRecords":1}`})
+		c.Append(delta.Add{Path: name(w, at+1), Size: 10, Written: &delta.Written{Size: 10, Rows: 1}, Stats: `{"numRecords":1}`})
 		c.Progress("app"+w, at, at+1)
 		out := c.Do(ctx)
 		if ctx.Err() != nil || errors.Is(out.Err, delta.ErrInvalidCommit) {

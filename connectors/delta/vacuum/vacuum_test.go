@@ -61,7 +61,7 @@ func TestVacuum(t *testing.T) {
 	}
 	commit(func(c *delta.Commit) {
 		for _, n := range []string{"live.parquet", "k=a%20b/live.parquet", "old.parquet", "recent.parquet"} {
-			c.Append(delta.Add{Path: n, Size: 4, Stats: `{"numRecords":9}`})
+			c.Append(delta.Add{Path: n, Size: 4, Written: &delta.Written{Size: 4, Rows: 9}, Stats: `{"numRecords":9}`})
 		}
 	})
 	put("lake/t/live.parquet", "lake/t/k=a b/live.parquet", "lake/t/old.parquet", "lake/t/recent.parquet", "lake/t/orphan.parquet",
@@ -96,7 +96,9 @@ func TestVacuum(t *testing.T) {
 		t.Errorf("short retention: %v", err)
 	}
 	// Someone restores a file between plan and execution.
-	commit(func(c *delta.Commit) { c.Append(delta.Add{Path: "old.parquet", Size: 4, Stats: `{"numRecords":9}`}) })
+	commit(func(c *delta.Commit) {
+		c.Append(delta.Add{Path: "old.parquet", Size: 4, Written: &delta.Written{Size: 4, Rows: 9}, Stats: `{"numRecords":9}`})
+	})
 	res, err := Execute(ctx, tab, plan, o)
 	if err != nil || res.Deleted != 3 || res.Kept != 1 {
 		t.Errorf("%+v, %v", res, err)
