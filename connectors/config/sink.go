@@ -41,6 +41,7 @@ type Sink struct {
 	SilverDeleteMode         string   // hard, soft, ignore
 	SilverTruncateMode       string   // apply, ignore, dead-letter
 	SilverIgnoreNullUpdates  bool
+	SilverSnapshotSweep      bool
 	SilverColumnsInclude     []string
 	SilverColumnsExclude     []string
 	SilverColumnsMask        []string

@@ -49,6 +49,7 @@ type work struct {
 	groups  []group
 	slots   []int32
 	truncs  []truncate
+	sweeps  []sweep
 	letters []connectors.DeadLetter
 
 	lastTopic string
@@ -271,6 +272,9 @@ func (w *work) rowChange(c *connectors.Change) {
 		if w.m.opt.Config.SilverDeleteMode == "ignore" {
 			return
 		}
+	}
+	if c.Snapshot != connectors.NotSnapshot {
+		w.sawSnapshot(c, st)
 	}
 	w.add(event{c: c, st: st, h: h, op: c.Op})
 }

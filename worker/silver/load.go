@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -127,6 +128,9 @@ func appendNamed(dst []byte, name string, v *value) []byte {
 	return fold.AppendCanonical(dst, v)
 }
 
+// buildBatch is how many entries a goroutine gathers before they go into the index.
+const buildBatch = 1 << 16
+
 // buildIndex reads the keys of a snapshot, its files in parallel, and the tombstones of the state.
 func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.Index, error) {
 	start := time.Now()
@@ -136,74 +140,59 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 		x.Reserve(int(n))
 	}
 	files := slices.Collect(snap.Files())
-	type loaded struct {
-		file index.File
-		keys []index.Entry
-	}
-	out := make(chan loaded, 2)
+	var mu sync.Mutex // of x.files, twice and max32
+	bulk, max32 := x.Bulk(), &maxima{}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(2, runtime.GOMAXPROCS(0)) + 1)
-	max32 := &maxima{}
-	g.Go(func() error {
-		defer close(out)
-		in, ictx := errgroup.WithContext(gctx)
-		in.SetLimit(max(2, runtime.GOMAXPROCS(0)))
-		for _, a := range files {
-			in.Go(func() error {
-				del, err := m.deleted(ictx, a)
-				if err != nil {
-					return err
-				}
-				n, err := m.records(ictx, a)
-				if err != nil {
-					return err
-				}
-				if n > index.MaxRows {
-					return fmt.Errorf("%s has %d rows, the index can hold %d of one file", a.Path, n, index.MaxRows)
-				}
-				l := loaded{file: index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del}}
-				var want func(int64) bool
-				if del != nil {
-					want = func(row int64) bool { return !del.Contains(uint64(row)) }
-				}
-				local := &maxima{}
-				err = m.keyReader(snap.Schema()).each(ictx, a.Path, a.Size, want, func(k rowKey) error {
-					l.keys = append(l.keys, index.At(k.h, k.st, 0, k.row, k.carried))
-					local.see(k.st)
-					return nil
-				})
-				max32.join(local)
-				if err != nil {
-					return err
-				}
-				select {
-				case out <- l:
-					return nil
-				case <-ictx.Done():
-					return ictx.Err()
-				}
-			})
-		}
-		return in.Wait()
-	})
-	var batch []loaded
-	for l := range out {
-		batch = append(batch, l)
-		// Ordinals depend on the order in which files arrive; nothing that is written does.
-		o := x.AddFile(l.file)
-		for _, e := range l.keys {
-			e.File = o
-			if m.keyed() && x.Add(e) {
-				m.sawTwice(e.Hash)
-			} else if !m.keyed() {
-				x.Insert(e)
+	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	for _, a := range files {
+		g.Go(func() error {
+			del, err := m.deleted(gctx, a)
+			if err != nil {
+				return err
 			}
-		}
-		batch = batch[:0]
+			n, err := m.records(gctx, a)
+			if err != nil {
+				return err
+			}
+			if n > index.MaxRows {
+				return fmt.Errorf("%s has %d rows, the index can hold %d of one file", a.Path, n, index.MaxRows)
+			}
+			mu.Lock()
+			// Ordinals depend on the order in which files are begun; nothing that is written does.
+			o := x.AddFile(index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del})
+			mu.Unlock()
+			var want func(int64) bool
+			if del != nil {
+				want = func(row int64) bool { return !del.Contains(uint64(row)) }
+			}
+			local := &maxima{}
+			keys, sorted := make([]index.Entry, 0, min(n, buildBatch)), make([]index.Entry, min(n, buildBatch))
+			flush := func() {
+				twice := bulk.Add(keys, sorted)
+				keys = keys[:0]
+				if m.keyed() && len(twice) > 0 {
+					mu.Lock()
+					m.twice = append(m.twice, twice...)
+					mu.Unlock()
+				}
+			}
+			err = m.keyReader(snap.Schema()).each(gctx, a.Path, a.Size, want, func(k rowKey) error {
+				if len(keys) == cap(keys) {
+					flush()
+				}
+				keys = append(keys, index.At(k.h, k.st, o, k.row, k.carried))
+				local.see(k.st)
+				return nil
+			})
+			flush()
+			max32.join(local)
+			return err
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("build the key index: %w", err)
 	}
+	bulk.Done()
 	if err := m.loadTombs(ctx, x, max32); err != nil {
 		return nil, err
 	}

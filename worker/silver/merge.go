@@ -143,6 +143,9 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 		return w.res, false, err
 	}
 	if m.keyed() {
+		if err := w.sweepGhosts(ctx); err != nil {
+			return w.res, false, err
+		}
 		if err := w.decideGroups(ctx); err != nil {
 			return w.res, false, err
 		}

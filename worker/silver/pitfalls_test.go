@@ -281,6 +281,43 @@ func TestPitfalls(t *testing.T) {
 				}
 			}
 		},
+		"5.23-ghost-rows-after-a-new-snapshot": func(t *testing.T) {
+			for _, mode := range []string{"hard", "soft"} {
+				x, w := newBench(t, func(c *config.Sink) { c.SilverDeleteMode = mode }), newWire(t)
+				read := func(kind string, pos, id int, a string) []connectors.Change {
+					return w.event("mysql", "r", fmt.Sprintf(`"snapshot":"%s","server_id":7,"file":"b.000002","pos":%d,"row":0`, kind, pos),
+						fmt.Sprintf(`{"id":%d}`, id), "", fmt.Sprintf(`{"id":%d,"a":"%s"}`, id, a))
+				}
+				x.merge(all(w.mysql("c", "b.000001", 10, 7, 1, `{"id":1,"a":"x"}`), w.mysql("c", "b.000001", 20, 7, 2, `{"id":2,"a":"x"}`),
+					w.mysql("c", "b.000001", 30, 7, 3, `{"id":3,"a":"x"}`))...)
+				late := w.mysql("u", "b.000001", 40, 7, 4, `{"id":4,"a":"a ghost that comes late"}`)
+				// The source loses its log; 2 is deleted meanwhile, 5 made; 3 is changed behind the snapshot.
+				x.merge(read("first", 900, 1, "again")...)
+				rest := all(read("true", 900, 3, "again"), read("last", 900, 5, "new"))
+				x.merge(all(w.mysql("u", "b.000002", 950, 7, 3, `{"id":3,"a":"after"}`), rest)...)
+				x.merge(late...)
+				if mode == "hard" {
+					x.want(`{"a":"after","id":3}`, `{"a":"again","id":1}`, `{"a":"new","id":5}`)
+				} else if !x.has(`"_cdc_deleted":true`, `"id":2`) || x.has(`"_cdc_deleted":true`, `"id":1`) || strings.Count(x.rows(), "\n") != 3 {
+					t.Fatal(canonicalRows(t, x.b, "silver/t"))
+				}
+			}
+		},
+		"5.23-a-transaction-under-way-is-no-ghost": func(t *testing.T) {
+			x, w := newBench(t, nil), newWire(t)
+			x.merge(w.pg("c", 50, 50, 1, `{"id":1,"a":"ghost"}`)...)
+			r := w.event("postgresql", "r", `"snapshot":"last","sequence":"[\"200\",\"200\"]","lsn":200`, `{"id":2}`, "", `{"id":2,"a":"x"}`)
+			x.merge(w.pg("c", 150, 190, 3, `{"id":3,"a":"committed after the snapshot"}`)...)
+			x.merge(r...)
+			x.merge(w.pg("c", 150, 195, 4, `{"id":4,"a":"it too"}`)...)
+			x.want(`{"a":"committed after the snapshot","id":3}`, `{"a":"it too","id":4}`, `{"a":"x","id":2}`)
+		},
+		"5.23-a-snapshot-in-windows-sweeps-nothing": func(t *testing.T) {
+			x, w := newBench(t, nil), newWire(t)
+			x.merge(w.mysql("c", "b.000001", 10, 7, 1, `{"id":1,"a":"x"}`)...)
+			x.merge(w.event("mysql", "r", `"snapshot":"incremental","server_id":7,"file":"b.000002","pos":900,"row":0`, `{"id":2}`, "", `{"id":2,"a":"y"}`)...)
+			x.want(`{"a":"x","id":1}`, `{"a":"y","id":2}`)
+		},
 		"5.25-rows-at-one-position": func(t *testing.T) {
 			x, w := newBench(t, nil), newWire(t)
 			x.merge(all(w.mysql("c", "b.1", 10, 7, 1, `{"id":1,"a":1}`), w.mysql("u", "b.1", 10, 7, 1, `{"id":1,"a":2}`))...)

@@ -76,7 +76,7 @@ func interleave(rng *rand.Rand, all []connectors.Change) []connectors.Change {
 
 func sinkConfig() *config.Sink {
 	return &config.Sink{Name: "c", Format: "debezium", SilverMergeMode: "deletion-vectors", SilverSCDType: 1, SilverDeleteMode: "hard",
-		SilverTruncateMode: "apply", SilverCompatibility: "widest", SilverTombstoneRetention: 7 * 24 * 3600e9,
+		SilverTruncateMode: "apply", SilverSnapshotSweep: true, SilverCompatibility: "widest", SilverTombstoneRetention: 7 * 24 * 3600e9,
 		EvolveAdd: "evolve", EvolveWiden: "evolve", EvolveDrop: "evolve", EvolveType: "evolve"}
 }
 

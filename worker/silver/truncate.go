@@ -36,6 +36,12 @@ func (w *work) applyTruncates() {
 		}
 		w.putTruncate(t)
 	}
+	for i := range w.sweeps {
+		// What comes late and is older than a complete snapshot is in it, or gone.
+		if s := &w.sweeps[i]; commitOrdered(s.c.Source) && w.m.keyed() {
+			w.putTruncate(&truncate{c: s.c, st: s.st})
+		}
+	}
 	if len(w.state.Truncates) == 0 {
 		return
 	}

@@ -126,7 +126,7 @@ func (o *Options) Measure(ctx context.Context) (string, error) {
 			}
 			compared = fmt.Sprintf("%d equal after %d rounds", same, k)
 		}
-		if err := self(ctx, &over, "takeover", dir, strconv.Itoa(n), strconv.Itoa(o.Updates), strconv.Itoa(o.Rounds)); err != nil {
+		if err := self(ctx, &over, "takeover", dir, strconv.Itoa(n), strconv.Itoa(o.Updates), strconv.Itoa(o.Rounds), ""); err != nil {
 			return "", fmt.Errorf("take over %d rows: %w", n, err)
 		}
 		fmt.Fprintf(&b, "%11d | %9.3f %9.3f %9.1f %8.2f | %s | %8.1f %8.2f %9.2f %9.2f | %s\n", n, median(ours.Seconds), median(ours.CPU), median(mb(ours.Bytes)),

@@ -143,7 +143,11 @@ func runStep(ctx context.Context, args []string) error {
 		}
 		out, err = rounds(ctx, args[1], nums[0], nums[1], nums[2], profile)
 	case "step=takeover":
-		out, err = takeOver(ctx, args[1], nums[0], nums[1], nums[2])
+		profile := ""
+		if len(args) > 5 {
+			profile = args[5]
+		}
+		out, err = takeOver(ctx, args[1], nums[0], nums[1], nums[2], profile)
 	default:
 		err = fmt.Errorf("%s is no step", args[0])
 	}
@@ -250,17 +254,11 @@ func rounds(ctx context.Context, dir string, rows, n, count int, profile string)
 	cpu1, _ := usage()
 	out.OpenSeconds, out.OpenCPU = time.Since(began).Seconds(), cpu1-cpu0
 	version := m.Progress(feed)
-	if profile != "" {
-		f, err := os.Create(profile)
-		if err != nil {
-			return out, err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return out, err
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := profileTo(profile)
+	if err != nil {
+		return out, err
 	}
+	defer stop()
 	known := map[string]bool{}
 	for round := range count {
 		in := updates(rows, n, round)
@@ -303,9 +301,32 @@ func rounds(ctx context.Context, dir string, rows, n, count int, profile string)
 	return out, m.Close(ctx)
 }
 
+// profileTo writes a CPU profile until stop is called; an empty name writes none.
+func profileTo(name string) (stop func(), err error) {
+	if name == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
+}
+
 // takeOver opens the table as a new owner and merges one more round.
-func takeOver(ctx context.Context, dir string, rows, n, round int) (Ours, error) {
+func takeOver(ctx context.Context, dir string, rows, n, round int, profile string) (Ours, error) {
 	var out Ours
+	stop, err := profileTo(profile)
+	if err != nil {
+		return out, err
+	}
+	defer stop()
 	in := updates(rows, n, round)
 	cpu0, _ := usage()
 	began := time.Now()

@@ -149,9 +149,8 @@ func (t *Table) Insert(e Entry) {
 	t.n++
 }
 
-// Add is Insert; it tells whether the hash had an entry already.
-func (t *Table) Add(e Entry) (twice bool) {
-	s := &t.shards[shardOf(e.Hash)]
+// add is put behind room being made; it tells whether the hash had an entry already.
+func (s *shard) add(e Entry) (twice bool) {
 	if (s.n+1)*10 > len(s.slots)*9 {
 		s.grow()
 	}
@@ -164,7 +163,6 @@ func (t *Table) Add(e Entry) (twice bool) {
 	}
 	s.slots[i] = e
 	s.n++
-	t.n++
 	return twice
 }
 

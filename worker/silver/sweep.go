@@ -1,0 +1,126 @@
+package silver
+
+import (
+	"context"
+	"fmt"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/worker/silver/evolve"
+	"sluice.io/sluice/worker/silver/fold"
+	"sluice.io/sluice/worker/silver/index"
+)
+
+// sweep is a snapshot of the source that says it is complete: a row older than its position that it did not bring is gone from
+// the source, though no delete told it (a ghost row).
+type sweep struct {
+	c  *connectors.Change // the snapshot's last row of the table
+	st fold.Stamp
+}
+
+// sawSnapshot notes the end of a snapshot of the table. An incremental or an unpositioned one says nothing of the rows that it
+// does not bring.
+func (w *work) sawSnapshot(c *connectors.Change, st fold.Stamp) {
+	conf := w.m.opt.Config
+	if c.Snapshot != connectors.SnapshotLast && c.Snapshot != connectors.SnapshotLastInCollection || c.Op != connectors.Read || st.Pos == "" ||
+		!conf.SilverSnapshotSweep || conf.SilverDeleteMode == "ignore" {
+		return
+	}
+	// All rows of the snapshot have its position, wherever they are: what is below is older.
+	st.Part, st.Off, st.Exact = 0, 0, true
+	w.sweeps = append(w.sweeps, sweep{c, st})
+}
+
+// commitOrdered tells that positions of a source follow the order of its commits. Those of Postgres do not: a transaction that was
+// under way when the snapshot was taken has lower ones, and is not in it.
+func commitOrdered(s *connectors.Source) bool { return s != nil && s.Connector != "postgresql" }
+
+// sweepGhosts makes a delete, at the snapshot's position, for each key whose row is older than a complete snapshot. Keys that have a row of
+// the snapshot, or something newer, in this merge are left to it. It comes before the groups are decided.
+func (w *work) sweepGhosts(ctx context.Context) error {
+	if w.m.table == nil {
+		return nil
+	}
+	for i := range w.sweeps {
+		s := &w.sweeps[i]
+		byFile := map[uint32][]index.Entry{}
+		w.m.idx.All(func(e *index.Entry) bool {
+			if e.File != index.Dead && !w.cut(*e) && !w.newerThan(e.Hash, s.st) {
+				if v := index.Judge(*e, s.st); v == index.Newer || v == index.Unsure {
+					byFile[e.File] = append(byFile[e.File], *e)
+				}
+			}
+			return true
+		})
+		n := 0
+		for _, o := range sortedKeys(byFile) {
+			k, err := w.sweepFile(ctx, s, o, byFile[o])
+			if err != nil {
+				return fmt.Errorf("sweep ghost rows: %w", err)
+			}
+			n += k
+		}
+		if n > 0 {
+			w.m.log.Info("rows that a complete snapshot did not bring are gone from the source", "keys", n, "snapshot", s.c.Record.EventID())
+		}
+	}
+	return nil
+}
+
+// newerThan tells that the key has an event in this merge that is not older than the snapshot.
+func (w *work) newerThan(h fold.Hash, st fold.Stamp) bool {
+	gi := w.findGroup(h)
+	if gi < 0 {
+		return false
+	}
+	for i := w.groups[gi].head; i >= 0; i = w.events[i].next {
+		if e := &w.events[i]; e.st.Pos != "" && fold.Compare(e.st, st) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// sweepFile makes the deletes of the ghosts of one file. The rows themselves tell whether they are of the snapshot's topic, how old they are
+// exactly and, where positions do not follow commits, whether they were committed after the snapshot was taken.
+func (w *work) sweepFile(ctx context.Context, s *sweep, o uint32, es []index.Entry) (int, error) {
+	f := w.m.idx.File(o)
+	byRow := make(map[int64]index.Entry, len(es))
+	bits := newBitmap()
+	for _, e := range es {
+		bits.Add(uint64(e.Position()))
+		byRow[e.Position()] = e
+	}
+	rows := make([]int64, 0, len(es))
+	for it := bits.Iterator(); it.HasNext(); {
+		rows = append(rows, int64(it.Next()))
+	}
+	sch := w.m.snap.Schema()
+	rec, err := w.m.readRows(ctx, f.Path, f.Size, []string{evolve.ColSequence, evolve.ColEventID, evolve.ColTimestamp}, sch, rows)
+	if err != nil {
+		return 0, err
+	}
+	defer rec.Release()
+	n := 0
+	for i, row := range rows {
+		st, err := fold.Parse(columnar.ValueAt(rec.Column(0), schema.Of(schema.Binary), i).Str)
+		if err != nil {
+			return n, fmt.Errorf("row %d of %s: %w", row, f.Path, err)
+		}
+		topic := eventTopic(columnar.ValueAt(rec.Column(1), schema.Of(schema.String), i).Str)
+		ts := columnar.ValueAt(rec.Column(2), schema.Of(schema.Timestamp), i).Int
+		if st.Pos == "" || fold.Compare(s.st, st) <= 0 || topic != s.c.Record.Topic || !commitOrdered(s.c.Source) && ts >= changeMicros(s.c) {
+			continue
+		}
+		e := byRow[row]
+		c := &w.complex[w.complexOf(e.Hash)]
+		gone := fold.Event{Stamp: s.st, Op: connectors.Delete}
+		if w.m.soft() {
+			gone.Image = &fold.Image{Meta: fold.Meta{Op: 'd', TsUs: changeMicros(s.c), EventID: s.c.Record.EventID()}}
+		}
+		c.extra = append(c.extra, gone)
+		n++
+	}
+	return n, nil
+}
