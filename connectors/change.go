@@ -123,44 +123,45 @@ type Raw struct {
 	Complete bool
 }
 
-// Change is what one event says: of one row, of one table, or of the stream.
+// Change is what one event says: of one row, of one table, or of the stream. What every merge looks at comes first: changes are kept
+// by the thousand, and are looked at when no cache has them any more.
 type Change struct {
 	Kind        Kind
 	Op          Op
 	ControlKind ControlKind
 	Snapshot    SnapshotKind
-	// Record is where the change came from. Several changes may share one record (a Canal message, a key change of
-	// DMS): then Sub counts them from 0.
+	// Sub counts the changes that share one record (a Canal message, a key change of DMS) from 0.
+	Sub int32
+	// Record is where the change came from.
 	Record *Record
-	Sub    int32
-
 	Source *Source
-	// Key is the row's key, from the record's key where there is one. Zero: a table without key.
-	Key Row
-	// OldKey and NewKey are the hints of a key change: on the create half the key that the row had, on the
-	// delete half (and its tombstone) the key that it gets.
-	OldKey, NewKey Row
-	Before, After  Row
-	BeforeQuality  BeforeQuality
+
+	Position      Position
+	Lineage       Lineage
+	PosQuality    PosQuality
+	BeforeQuality BeforeQuality
 	// AbsentIsNull: columns of the table that After does not mention are NULL (AWS DMS leaves NULLs out). Otherwise they
 	// are unchanged.
 	AbsentIsNull bool
-
-	Position   Position
-	PosQuality PosQuality
-	Lineage    Lineage
-	Tx         Tx
-
-	// SourceTsNs is when the database changed, in nanoseconds since the epoch; 0: unknown. It is never an order.
-	SourceTsNs int64
-	// SourceTsDigits are the digits of SourceTsNs below the second that the source really has: 0, 3, 6 or 9.
-	SourceTsDigits int8
-	// CaptureTsNs is the connector's clock when it made the event; 0: unknown.
-	CaptureTsNs int64
-
 	// Filtered tells that this Delete was made of a change to whose row silver.filter does not apply any more: After is
 	// that row. It deletes whatever silver.delete.mode says.
 	Filtered bool
+	// SourceTsDigits are the digits of SourceTsNs below the second that the source really has: 0, 3, 6 or 9.
+	SourceTsDigits int8
+	// SourceTsNs is when the database changed, in nanoseconds since the epoch; 0: unknown. It is never an order.
+	SourceTsNs int64
+
+	// Key is the row's key, from the record's key where there is one. Zero: a table without key.
+	Key   Row
+	After Row
+	// OldKey and NewKey are the hints of a key change: on the create half the key that the row had, on the
+	// delete half (and its tombstone) the key that it gets.
+	OldKey, NewKey Row
+	Before         Row
+
+	Tx Tx
+	// CaptureTsNs is the connector's clock when it made the event; 0: unknown.
+	CaptureTsNs int64
 
 	// Route is the topic's name that a transform gave the change, for paths; empty: Record.Topic.
 	Route string

@@ -34,6 +34,9 @@ func Convert(v connectors.Value, t schema.Type) (connectors.Value, bool) {
 		return v, true
 	}
 	if Direct(t)&(1<<v.Kind) != 0 {
+		if t.Kind == schema.Double {
+			v.Kind = schema.Double // a float's text has fewer digits
+		}
 		return v, true
 	}
 	switch t.Kind {
@@ -159,7 +162,7 @@ func asInt(v connectors.Value) (int64, bool) {
 	case schema.Float, schema.Double:
 		f := v.Float64()
 		i := int64(f)
-		return i, float64(i) == f && math.Abs(f) < 1<<53
+		return i, float64(i) == f && math.Abs(f) < 1<<53 && (i != 0 || !math.Signbit(f)) // -0 is no integer
 	case schema.Decimal:
 		d, ok := asDecimal(v, schema.DecimalOf(38, 0))
 		if !ok {

@@ -1,6 +1,7 @@
 package evolve
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 func TestNamesComeBack(t *testing.T) {
 	for name, want := range map[string]string{
 		"id": "id", "Ledger No": "Ledger_x0020_No", "a=b": "a_x003D_b", "_x0020_": "_x005F_x0020_", "": "_x_", "_x_": "_x005F_x_",
-		"_cdc_sequence": "_x005F_cdc_sequence", "_CDC_Sequence": "_x005F_CDC_Sequence", "über,x": "über_x002C_x", "a_b": "a_b", "_x12_": "_x12_",
+		"_cdc_sequence": "_x005F_cdc_sequence", "_CDC_Sequence": "_x005F_CDC_Sequence", "über,x": "über_x002C_x", "a_b": "a_b", "_x12_": "_x12_", "_x0000 ": "_x005F_x0000_x0020_",
 	} {
 		if got := EscapeName(name); got != want {
 			t.Errorf("EscapeName(%q) = %q, want %q", name, got, want)
@@ -143,6 +144,23 @@ func TestConvertLosesNothing(t *testing.T) {
 			t.Fatalf("%s %s → %s → %s", from, a, to, b)
 		}
 	})
+}
+
+func TestConvertFloatToDoubleShowsAllDigits(t *testing.T) {
+	v := connectors.Float(1.00390625)
+	v.Kind = schema.Float
+	w, ok := Convert(v, schema.Of(schema.Double))
+	if got := string(AppendJSON(nil, w)); !ok || got != "1.00390625" {
+		t.Errorf("%s, %v", got, ok)
+	}
+}
+
+func TestConvertKeepsTheSignOfZero(t *testing.T) {
+	for _, to := range []schema.Type{schema.Of(schema.Long), schema.DecimalOf(10, 2)} {
+		if w, ok := Convert(connectors.Float(math.Copysign(0, -1)), to); ok {
+			t.Errorf("-0 became %s as %s", AppendJSON(nil, w), to)
+		}
+	}
 }
 
 func TestRescueIsAnObject(t *testing.T) {

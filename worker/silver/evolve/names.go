@@ -49,9 +49,16 @@ func EscapeName(name string) string {
 	if clean {
 		return name
 	}
+	// What is escaped begins with an underscore, which may end what then looks like an escape: "_x0000 " would.
+	shown := strings.Map(func(r rune) rune {
+		if forbidden(r) {
+			return '_'
+		}
+		return r
+	}, name)
 	var b strings.Builder
 	for i, r := range name {
-		if forbidden(r) || r == '_' && (escapeLen(name[i:]) > 0 || i == 0 && Reserved(name)) {
+		if forbidden(r) || r == '_' && (escapeLen(shown[i:]) > 0 || i == 0 && Reserved(name)) {
 			fmt.Fprintf(&b, "_x%04X_", r)
 		} else {
 			b.WriteRune(r)
