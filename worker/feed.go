@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/worker/bronze"
 )
 
 // feeds carry what was appended on this node to the table tasks of this node, in memory. They are a short cut only: what a
 // feed does not have is read from the bronze files, so it may drop whatever it likes (D9).
 type feeds struct {
 	limit int64
+	slabs *bronze.Slabs // where changes that all have merged go
 	mu    sync.Mutex
 	used  int64
 	freed chan struct{} // closed and replaced whenever bytes come free
@@ -32,6 +34,7 @@ type feed struct {
 	mu        sync.Mutex
 	versions  map[int64]hotVersion
 	newest    int64 // newest version that was committed here
+	coming    int64 // version that waits for room, -1: none
 	followers map[*follower]struct{}
 }
 
@@ -40,8 +43,8 @@ type hotVersion struct {
 	bytes   int64
 }
 
-func newFeeds(limit int64) *feeds {
-	return &feeds{limit: limit, freed: make(chan struct{}), m: map[feedKey]*feed{}}
+func newFeeds(limit int64, slabs *bronze.Slabs) *feeds {
+	return &feeds{limit: limit, slabs: slabs, freed: make(chan struct{}), m: map[feedKey]*feed{}}
 }
 
 func (fs *feeds) get(lake, path string, config uint64) *feed {
@@ -50,7 +53,7 @@ func (fs *feeds) get(lake, path string, config uint64) *feed {
 	k := feedKey{lake, path, config}
 	f := fs.m[k]
 	if f == nil {
-		f = &feed{fs: fs, versions: map[int64]hotVersion{}, newest: -1, followers: map[*follower]struct{}{}}
+		f = &feed{fs: fs, versions: map[int64]hotVersion{}, newest: -1, coming: -1, followers: map[*follower]struct{}{}}
 		fs.m[k] = f
 	}
 	return f
@@ -114,13 +117,31 @@ const hotBehind = 8
 // Offer implements bronze.Hot. The wait is a courtesy that pays: a follower that is a little behind would have to read and
 // decode the version again.
 func (f *feed) Offer(version int64, changes [][]connectors.Change, bytes int64, wait time.Duration) {
-	if f.Wanted() && f.fs.take(bytes, wait) {
+	if f.Wanted() {
 		f.mu.Lock()
-		f.versions[version] = hotVersion{changes, bytes}
+		f.coming = version
+		f.mu.Unlock()
+		room := f.fs.take(bytes, wait)
+		f.mu.Lock()
+		f.coming = -1
+		if room {
+			f.versions[version] = hotVersion{changes, bytes}
+		}
 		f.mu.Unlock()
 		f.trim()
 	}
 	f.Skip(version)
+}
+
+// known gives the newest version that a follower should take, of those up to version, which the table has: one that is about to come
+// in memory is worth the wait.
+func (f *feed) known(version int64) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.coming >= 0 && f.coming <= version {
+		return f.coming - 1
+	}
+	return version
 }
 
 // Skip implements bronze.Hot.
@@ -155,13 +176,21 @@ func (f *feed) trim() {
 		least = min(least, x.at.Load())
 	}
 	freed := int64(0)
+	var done []hotVersion
 	for v, h := range f.versions {
 		if v <= least {
 			freed += h.bytes
 			delete(f.versions, v)
+			done = append(done, h)
 		}
 	}
+	none := len(f.followers) == 0
 	f.mu.Unlock()
+	for _, h := range done {
+		if !none { // one that has just left may still look at them
+			f.fs.slabs.Give(h.changes)
+		}
+	}
 	f.fs.give(freed)
 }
 

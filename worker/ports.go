@@ -56,6 +56,7 @@ const (
 	fetchShare = 0.08
 	chunkShare = 0.22
 	hotShare   = 0.15
+	spareShare = 0.05 // memory that waits for its next use
 )
 
 func (o *Options) fill() {

@@ -14,6 +14,7 @@ import (
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/internal/ownership"
+	"sluice.io/sluice/worker/bronze"
 	"sluice.io/sluice/worker/commit"
 	"sluice.io/sluice/worker/task"
 )
@@ -30,6 +31,7 @@ type Runtime struct {
 	mirror  *mirror
 	letters *letterBoxes
 	memory  *kafka.Budget
+	slabs   *bronze.Slabs
 	stats   *statistics
 	crashes bool // a crash hook is set
 	status  *reporter
@@ -92,7 +94,8 @@ func New(o Options) (*Runtime, error) {
 	r.clients = newClients(o.Logger, kafka.NewBudget(o.share(fetchShare)))
 	r.tables = commit.NewTables(o.Logger)
 	r.groups = newGroups(r)
-	r.feeds = newFeeds(o.share(hotShare))
+	r.slabs = bronze.NewSlabs(o.share(spareShare))
+	r.feeds = newFeeds(o.share(hotShare), r.slabs)
 	r.mirror = newMirror(o.Logger)
 	r.letters = newLetterBoxes(r)
 	r.stats = newStatistics(r)

@@ -244,7 +244,7 @@ func (t *tableRun) look(ctx context.Context, x *follower) error {
 		return err
 	}
 	x.looked = time.Now()
-	x.newest = max(x.newest, s.Version)
+	x.newest = max(x.newest, x.feed.known(s.Version))
 	return nil
 }
 

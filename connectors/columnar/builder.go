@@ -454,7 +454,13 @@ func (b *Builder) AppendBytes(col int, s []byte) {
 // nulls.
 //
 // It panics where strings passed 2 GiB in spite of AppendString's warning: the rows would be wrong.
-func (b *Builder) NewRecord() arrow.Record {
+func (b *Builder) NewRecord() arrow.Record { return b.record((*column).take) }
+
+// View gives the rows as a record in the builder's own memory: it is valid until the next append, Reset or Release. It panics as
+// NewRecord does.
+func (b *Builder) View() arrow.Record { return b.record((*column).view) }
+
+func (b *Builder) record(data func(*column) *array.Data) arrow.Record {
 	if b.err != nil {
 		panic("columnar: " + b.err.Error())
 	}
@@ -465,10 +471,19 @@ func (b *Builder) NewRecord() arrow.Record {
 		for c.n < n {
 			c.appendNull()
 		}
-		d := c.take()
-		arrs[i] = array.MakeFromData(d)
+		arrs[i] = array.MakeFromData(data(c))
 	}
 	return array.NewRecord(b.arrow, arrs, int64(n))
+}
+
+// Reset empties the builder and keeps its memory for the next rows.
+func (b *Builder) Reset() {
+	if errors.Is(b.err, ErrFull) {
+		b.err = nil
+	}
+	for i := range b.cols {
+		b.cols[i].reset()
+	}
 }
 
 // Release gives the memory back. The builder is empty then, and can be used again.

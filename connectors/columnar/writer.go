@@ -32,6 +32,18 @@ type WriterOptions struct {
 	PageRows, PageBytes int
 	// NoDictionary writes plain values always.
 	NoDictionary bool
+	// Buffers, where not nil, lends its memory to the writer, until Close: for those who write one file after another.
+	Buffers *Buffers
+}
+
+// Buffers is memory that one Writer leaves to the next. One Writer has it at a time.
+type Buffers struct{ parquet parquet.Buffers }
+
+func (b *Buffers) pages() *parquet.Buffers {
+	if b == nil {
+		return nil
+	}
+	return &b.parquet
 }
 
 // maxSlice is how many rows are turned into levels at once: bounds the memory of that.
@@ -70,7 +82,7 @@ func NewWriter(w io.Writer, s schema.Schema, opts WriterOptions) (*Writer, error
 		return nil, err
 	}
 	fw, err := parquet.NewFileWriter(w, root, parquet.WriterOptions{Codec: codec, CreatedBy: createdBy, KeyValue: opts.Metadata,
-		PageRows: opts.PageRows, PageBytes: opts.PageBytes, NoDictionary: opts.NoDictionary})
+		PageRows: opts.PageRows, PageBytes: opts.PageBytes, NoDictionary: opts.NoDictionary, Buffers: opts.Buffers.pages()})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/connectors/store"
 	"sluice.io/sluice/worker/commit"
@@ -72,6 +73,8 @@ type Options struct {
 	Hot          Hot
 	// Mirror is told the next offsets after each commit; it must not block.
 	Mirror func(topic string, next map[int32]int64)
+	// Slabs, where not nil, is where memory for kept changes comes from; who is done with them gives them back there.
+	Slabs *Slabs
 	// Memory bounds what all Appenders of the node hold (D9).
 	Memory *kafka.Budget
 	Logger *slog.Logger
@@ -94,7 +97,7 @@ const cutShare = 0.5
 
 // hotWait is how long a commit may be held up so that the changes of the one before it reach silver in memory: reading and
 // decoding them again would cost both more. A follower that does not keep up is given up after a few of these (Hot.Wanted).
-const hotWait = 2 * time.Second
+const hotWait = 4 * time.Second
 
 // Appender appends the partitions of one topic that this node owns to its bronze table.
 type Appender struct {
@@ -114,7 +117,10 @@ type Appender struct {
 	wake  chan struct{} // the cutter looks again
 	flush atomic.Bool   // cut now
 
-	encoded bytes.Buffer // the cutter's
+	// The cutter's memory, from file to file.
+	encoded bytes.Buffer
+	pages   columnar.Buffers
+	build   *columnar.Builder
 
 	stats counters
 }
@@ -156,7 +162,7 @@ func New(o Options) *Appender {
 	a := &Appender{
 		o: o, log: o.Logger.With("connector", o.Connector, "topic", o.Topic, "table", o.Path),
 		parts: map[int32]*Partition{}, done: make(chan struct{}), cutDone: make(chan struct{}),
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), build: columnar.NewBuilder(storedSchema),
 	}
 	a.stats.lastVersion.Store(-1)
 	return a

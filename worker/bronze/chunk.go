@@ -107,13 +107,13 @@ func (a *Appender) encode(c *chunk) ([]byte, columnar.FileStats, error) {
 	}
 	buf := &a.encoded // of the last chunk, which is uploaded: it has the right size already
 	buf.Reset()
-	w, err := columnar.NewWriter(buf, bronzeSchema, columnar.WriterOptions{StatsNames: statsColumns})
+	w, err := columnar.NewWriter(buf, bronzeSchema, columnar.WriterOptions{StatsNames: statsColumns, Buffers: &a.pages})
 	if err != nil {
 		return nil, columnar.FileStats{}, err
 	}
 	made := newWindow(arrowSchema, a.o.Connector, a.o.Topic, a.o.Now().UnixMicro())
 	for _, p := range c.parts {
-		for rec := range made.records(p.rows, p.p.id) {
+		for rec := range made.records(p.rows, p.p.id, a.build) {
 			if err := w.Write(rec); err != nil {
 				return nil, columnar.FileStats{}, err
 			}

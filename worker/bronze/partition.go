@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"unsafe"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
@@ -50,9 +51,6 @@ type part struct {
 	bytes    int64 // all that is held, hot changes included
 	hotBytes int64
 }
-
-// slab is how many changes are kept in one piece, so that growing does not copy.
-const slab = 1024
 
 // Join adds a partition. The pump reads from Next on; where that is -1 the partition was never read, and Begin says where.
 // Errors: ErrTopicChanged, ErrClosed, and those of the store.
@@ -224,7 +222,7 @@ func (p *Partition) addOne(buf *part, rec *connectors.Record) error {
 	dst := p.scratch[:0]
 	if buf.hot {
 		if k := len(buf.slabs); k == 0 || len(buf.slabs[k-1]) == cap(buf.slabs[k-1]) {
-			buf.slabs = append(buf.slabs, make([]connectors.Change, 0, slab))
+			buf.slabs = append(buf.slabs, p.a.o.Slabs.get())
 		}
 		dst = buf.slabs[len(buf.slabs)-1]
 	}
@@ -251,10 +249,14 @@ func (p *Partition) addOne(buf *part, rec *connectors.Record) error {
 		p.scratch = changes
 	}
 	size := buf.rows.bytes
-	if len(made) == 0 {
-		buf.rows.add(p.build, rec, nil, false)
+	x := row{rec: rec}
+	if len(made) > 0 {
+		x.c, x.whole = &made[0], len(made) == 1 && (made[0].Raw.Complete || rec.Value == nil)
+	}
+	if buf.hot {
+		buf.rows.keep(x)
 	} else {
-		buf.rows.add(p.build, rec, &made[0], len(made) == 1 && (made[0].Raw.Complete || rec.Value == nil))
+		buf.rows.add(p.build, x)
 	}
 	if buf.first < 0 {
 		buf.first = rec.Offset
@@ -272,12 +274,18 @@ func (p *Partition) addOne(buf *part, rec *connectors.Record) error {
 
 // HotBytes is about what keeping a change in memory takes, its record included.
 func HotBytes(c *connectors.Change) int64 {
-	n := 480 + 40*int64(len(c.Key.Values)+len(c.Before.Values)+len(c.After.Values))
+	n := changeBytes + valueBytes*int64(len(c.Key.Values)+len(c.Before.Values)+len(c.After.Values))
 	if c.Record != nil && c.Sub == 0 {
-		n += int64(len(c.Record.Key)+len(c.Record.Value)) + 112
+		n += int64(len(c.Record.Key)+len(c.Record.Value)) + recordBytes
 	}
 	return n
 }
+
+const (
+	changeBytes = int64(unsafe.Sizeof(connectors.Change{}))
+	valueBytes  = int64(unsafe.Sizeof(connectors.Value{}))
+	recordBytes = int64(unsafe.Sizeof(connectors.Record{}))
+)
 
 // room waits while the chunk at hand, or the memory of all Appenders, is full.
 func (a *Appender) room(ctx context.Context, p *Partition) error {

@@ -1,6 +1,8 @@
 package bronze
 
 import (
+	"iter"
+
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/schema"
@@ -47,14 +49,27 @@ var storedSchema = func() schema.Schema {
 	return s
 }()
 
-// rows are the rows of one partition in one chunk.
+// rows are the rows of one partition in one chunk: as columns in windows, or as records whose changes are kept in memory anyway, of
+// which the columns are made window by window while the file is written.
 type rows struct {
 	n       int
 	bytes   int64
 	windows []arrow.Record // of the stored columns
+	kept    []row
 	sources []run[*connectors.Source]
 	schemas []run[string]
 }
+
+// row is a record, its first change (nil where it could not be decoded), and whether the row's columns give the change back without
+// the record's value.
+type row struct {
+	rec   *connectors.Record
+	c     *connectors.Change
+	whole bool
+}
+
+// rowBytes is what a row takes.
+const rowBytes = 24
 
 // run says that rows up to (not including) end have this value.
 type run[T any] struct {
@@ -65,10 +80,57 @@ type run[T any] struct {
 // rowOverhead is about what a row takes beside its texts.
 const rowOverhead = 120
 
-// add buffers the row of a record in b, which belongs to these rows until seal. c is the record's first change, nil where it could
-// not be decoded; whole says that the row's columns give the change back without the record's value.
-func (r *rows) add(b *columnar.Builder, rec *connectors.Record, c *connectors.Change, whole bool) {
+// add buffers a row as columns in b, which belongs to these rows until seal.
+func (r *rows) add(b *columnar.Builder, x row) {
 	r.n++
+	r.bytes += r.append(b, x, r.n)
+	if b.Len() == windowRows {
+		r.seal(b)
+	}
+}
+
+// keep buffers the row of a record which stays in memory with its changes.
+func (r *rows) keep(x row) {
+	r.n++
+	r.bytes += rowBytes
+	if x.c == nil {
+		r.bytes += int64(len(x.rec.Key)+len(x.rec.Value)) + recordBytes
+	}
+	r.kept = append(r.kept, x)
+}
+
+// stored gives the stored columns of all rows, window by window. What is made in b is valid until the next window.
+func (r *rows) stored(b *columnar.Builder) iter.Seq[arrow.Record] {
+	return func(yield func(arrow.Record) bool) {
+		for _, w := range r.windows {
+			if !yield(w) {
+				return
+			}
+		}
+		for n, left := 0, r.kept; len(left) > 0; {
+			part := left[:min(windowRows, len(left))]
+			left = left[len(part):]
+			for i := range part {
+				n++
+				r.append(b, part[i], n)
+				if c := part[i].c; c != nil {
+					c.Raw = connectors.Raw{} // nobody asks for the texts again: less to look at for the garbage collector
+				}
+			}
+			w := b.View()
+			more := yield(w)
+			w.Release()
+			b.Reset()
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// append appends the columns of a row, which is the end'th.
+func (r *rows) append(b *columnar.Builder, x row, end int) int64 {
+	rec, c := x.rec, x.c
 	n := int64(rowOverhead)
 	n += appendBytes(b, stKey, rec.Key)
 	b.AppendInt(stOffset, rec.Offset)
@@ -83,23 +145,15 @@ func (r *rows) add(b *columnar.Builder, rec *connectors.Record, c *connectors.Ch
 			b.AppendNull(col)
 		}
 		n += appendBytes(b, stValue, rec.Value)
-		extend(&r.sources, r.n, nil)
-		extend(&r.schemas, r.n, "")
-	} else {
-		n += r.addChange(b, rec, c, whole)
+		extend(&r.sources, end, nil)
+		extend(&r.schemas, end, "")
+		return n
 	}
-	r.bytes += n
-	if b.Len() == windowRows {
-		r.seal(b)
-	}
-}
-
-func (r *rows) addChange(b *columnar.Builder, rec *connectors.Record, c *connectors.Change, whole bool) int64 {
 	op := c.OpText
 	if rec.Value == nil {
 		op = opTombstone
 	}
-	n := appendText(b, stOperation, op)
+	n += appendText(b, stOperation, op)
 	n += appendText(b, stBefore, c.Raw.Before)
 	n += appendText(b, stAfter, c.Raw.After)
 	n += appendText(b, stSource, c.Raw.Source)
@@ -114,13 +168,13 @@ func (r *rows) addChange(b *columnar.Builder, rec *connectors.Record, c *connect
 	} else {
 		b.AppendNull(stCaptureTs)
 	}
-	if whole {
+	if x.whole {
 		b.AppendNull(stValue)
 	} else {
 		n += appendBytes(b, stValue, rec.Value)
 	}
-	extend(&r.sources, r.n, c.Source)
-	if extend(&r.schemas, r.n, c.Raw.Schema) {
+	extend(&r.sources, end, c.Source)
+	if extend(&r.schemas, end, c.Raw.Schema) {
 		n += int64(len(c.Raw.Schema))
 	}
 	return n

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -56,7 +57,7 @@ func (w *window) same(s string) arrow.Array {
 }
 
 // records gives the rows of a partition as records of the table. A record is valid until the next one.
-func (w *window) records(r *rows, partition int32) iter.Seq[arrow.Record] {
+func (w *window) records(r *rows, partition int32, b *columnar.Builder) iter.Seq[arrow.Record] {
 	return func(yield func(arrow.Record) bool) {
 		ints := array.NewInt32Builder(memory.DefaultAllocator)
 		ints.Reserve(windowRows)
@@ -65,9 +66,9 @@ func (w *window) records(r *rows, partition int32) iter.Seq[arrow.Record] {
 		}
 		partitions := arrow.Array(ints.NewInt32Array())
 		defer partitions.Release()
-		sources, schemas := cursor[*connectors.Source]{runs: r.sources}, cursor[string]{runs: r.schemas}
+		sources, schemas := cursor[*connectors.Source]{runs: &r.sources}, cursor[string]{runs: &r.schemas}
 		from := 0
-		for _, stored := range r.windows {
+		for stored := range r.stored(b) {
 			n := int(stored.NumRows())
 			cols := make([]arrow.Array, numColumns)
 			for i, to := range storedColumns {
@@ -94,18 +95,19 @@ func (w *window) records(r *rows, partition int32) iter.Seq[arrow.Record] {
 	}
 }
 
-// cursor walks over runs.
+// cursor walks over runs, which may grow meanwhile.
 type cursor[T any] struct {
-	runs []run[T]
+	runs *[]run[T]
 	at   int
 }
 
 // until gives the value of row i and the row, at most to, where its run ends.
 func (c *cursor[T]) until(i, to int) (T, int) {
-	for c.runs[c.at].end <= i {
+	runs := *c.runs
+	for runs[c.at].end <= i {
 		c.at++
 	}
-	return c.runs[c.at].value, min(c.runs[c.at].end, to)
+	return runs[c.at].value, min(runs[c.at].end, to)
 }
 
 func (w *window) sources(c *cursor[*connectors.Source], from, n int, cols []arrow.Array) {

@@ -19,7 +19,7 @@ var nullValue = connectors.NullValue()
 // emitRows bounds the rows of one record on the way to Parquet; emitBlock is how many rows are turned into columns at once, few
 // enough that they stay in the processor's cache from column to column.
 const (
-	emitRows  = 1 << 15
+	emitRows  = 1 << 12
 	emitBlock = 1 << 9
 )
 
@@ -42,7 +42,8 @@ func (w *work) ensureColumns() {
 // emit builds the columns of the winners and gives them to write, record by record.
 func (w *work) emit(ctx context.Context, write func(arrow.Record) error) error {
 	cols := w.m.cols
-	b := columnar.NewBuilder(cols.Schema)
+	b := w.m.builder()
+	defer b.Reset()
 	src := make([]int, len(cols.Schema.Fields)) // table column → source column
 	for i := range src {
 		src[i] = -1
@@ -82,14 +83,23 @@ func (w *work) emit(ctx context.Context, write func(arrow.Record) error) error {
 		if from < len(w.winners) && from%emitRows != 0 {
 			continue
 		}
-		rec := b.NewRecord()
+		rec := b.View()
 		err := write(rec)
 		rec.Release()
+		b.Reset()
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// builder gives a builder of the table's columns, that of the last merge where they are the same.
+func (m *Merger) builder() *columnar.Builder {
+	if m.build == nil || !m.build.Schema().Equal(m.cols.Schema) {
+		m.build = columnar.NewBuilder(m.cols.Schema)
+	}
+	return m.build
 }
 
 // cell gives a winner's value of a source column.

@@ -117,7 +117,7 @@ func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema) (*fi
 		return nil, err
 	}
 	fw := &fileWriter{m: m, name: name, key: key, ctx: ctx}
-	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{})
+	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: &m.pages})
 	return fw, err
 }
 

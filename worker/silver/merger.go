@@ -12,6 +12,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/schema"
@@ -60,7 +61,10 @@ type Merger struct {
 	watermarks map[fold.PartKey]int64
 	stats      Stats
 	upkeep     upkeepState
-	scratch    scratch
+	// Memory from merge to merge.
+	scratch scratch
+	build   *columnar.Builder
+	pages   columnar.Buffers
 }
 
 const (

@@ -55,7 +55,7 @@ type job struct {
 	// Interval is commit.interval.ms, MaxBytes commit.max.bytes; 0: the defaults.
 	Interval int64
 	MaxBytes int64
-	Profile  string // file for a CPU profile
+	Profile  string // file for a CPU profile; a heap profile goes beside it
 }
 
 func (j job) topic() string {
@@ -67,7 +67,7 @@ func (j job) topic() string {
 
 // workerMain is the process of one run. It says "up", runs until all events are in the lake (or its input ends, for fresh), and prints
 // what it measured.
-func workerMain(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
+func workerMain(ctx context.Context, args []string, in io.Reader, out io.Writer) (err error) {
 	if len(args) != 1 {
 		return errors.New("bench worker: a job is needed")
 	}
@@ -117,6 +117,7 @@ func workerMain(ctx context.Context, args []string, in io.Reader, out io.Writer)
 			return err
 		}
 		defer pprof.StopCPUProfile()
+		defer func() { err = errors.Join(err, heapProfile(j.Profile+".heap")) }()
 	}
 	runCtx, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -158,6 +159,15 @@ func workerMain(ctx context.Context, args []string, in io.Reader, out io.Writer)
 	}
 	fmt.Fprintln(out, "measured", string(text))
 	return nil
+}
+
+// heapProfile writes what was allocated since the start.
+func heapProfile(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }
 
 // untilCaughtUp waits until all events are where they belong.

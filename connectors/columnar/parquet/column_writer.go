@@ -21,6 +21,7 @@ type ColumnWriter struct {
 	bit    int      // booleans in plain
 	idx    []uint32 // its values, where there is one
 	dict   *dictionary
+	spare  *dictionary // memory for the next one
 	noDict bool
 
 	pages       []byte // finished pages
@@ -34,8 +35,9 @@ type ColumnWriter struct {
 	dictPresent int64
 }
 
-func newColumnWriter(leaf *Node, opts *WriterOptions) *ColumnWriter {
+func newColumnWriter(leaf *Node, opts *WriterOptions, mem buffers) *ColumnWriter {
 	c := &ColumnWriter{leaf: leaf, opts: opts, order: orderOf(leaf)}
+	c.plain, c.pages, c.scratch, c.packed, c.idx, c.levels, c.spare = mem.plain, mem.pages, mem.scratch, mem.packed, mem.idx, mem.levels, mem.dict
 	c.noDict = leaf.Type == Boolean || opts.NoDictionary
 	c.chunk.Order = c.order
 	return c
@@ -144,7 +146,7 @@ func (c *ColumnWriter) addValues(v *Vector, at, n int) error {
 	}
 	if !c.noDict {
 		if c.dict == nil {
-			c.dict = newDictionary(c.leaf.Type, int(c.leaf.TypeLength))
+			c.dict, c.spare = renewed(c.spare, c.leaf.Type, int(c.leaf.TypeLength)), nil
 		}
 		for n > 0 {
 			k := min(n, dictTrial)
@@ -237,7 +239,7 @@ func (c *ColumnWriter) dropDict() {
 	}
 	c.idx = c.idx[:0]
 	if !c.usedDict {
-		c.dict = nil
+		c.dict, c.spare = nil, c.dict
 	}
 }
 
@@ -412,7 +414,10 @@ func (c *ColumnWriter) finish() (dict, pages []byte, cc ColumnChunk, encodings [
 // reset makes ready for the next row group.
 func (c *ColumnWriter) reset() {
 	c.pages = c.pages[:0]
-	c.dict, c.dictPresent = nil, 0
+	if c.dict != nil {
+		c.dict, c.spare = nil, c.dict
+	}
+	c.dictPresent = 0
 	c.usedDict, c.usedPlain, c.entries, c.uncomp = false, false, 0, 0
 	c.chunk = Stats{Order: c.order}
 }

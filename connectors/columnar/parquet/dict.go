@@ -34,6 +34,16 @@ func newDictionary(t Type, length int) *dictionary {
 	return &dictionary{typ: t, length: length, slots: make([]uint32, 256)}
 }
 
+// renewed gives an empty dictionary, in the memory of an old one where there is one that is not too large.
+func renewed(old *dictionary, t Type, length int) *dictionary {
+	if old == nil || len(old.slots) > 1<<16 || cap(old.plain) > maxDictBytes {
+		return newDictionary(t, length)
+	}
+	clear(old.slots)
+	*old = dictionary{typ: t, length: length, plain: old.plain[:0], ends: old.ends[:0], slots: old.slots, hashes: old.hashes[:0]}
+	return old
+}
+
 // entry gives the bytes of entry i, without its length.
 func (d *dictionary) entry(i uint32) []byte {
 	switch d.typ {

@@ -16,6 +16,48 @@ type WriterOptions struct {
 	NoDictionary bool
 	CreatedBy    string
 	KeyValue     map[string]string
+	// Buffers, where not nil, lends its memory to the writer: for those who write one file after another.
+	Buffers *Buffers
+}
+
+// Buffers is memory that a FileWriter leaves to the next one of about the same columns. One writer has it at a time; it takes it
+// in NewFileWriter and gives it back in Close, so that a writer that fails takes its memory along.
+type Buffers struct{ columns []buffers }
+
+// maxKept is up to how many bytes Buffers keeps of one buffer.
+const maxKept = 8 << 20
+
+// buffers is the memory of one ColumnWriter.
+type buffers struct {
+	plain, pages, scratch, packed []byte
+	idx                           []uint32
+	levels                        Vector
+	dict                          *dictionary
+}
+
+func (b *Buffers) take(i int) buffers {
+	if b == nil || i >= len(b.columns) {
+		return buffers{}
+	}
+	out := b.columns[i]
+	b.columns[i] = buffers{}
+	return out
+}
+
+func (b *Buffers) give(i int, c *ColumnWriter) {
+	if b == nil {
+		return
+	}
+	for i >= len(b.columns) {
+		b.columns = append(b.columns, buffers{})
+	}
+	k := buffers{idx: c.idx[:0], levels: Vector{Reps: c.levels.Reps[:0]}, dict: c.spare}
+	for to, from := range map[*[]byte][]byte{&k.plain: c.plain, &k.pages: c.pages, &k.scratch: c.scratch, &k.packed: c.packed} {
+		if cap(from) <= maxKept {
+			*to = from[:0]
+		}
+	}
+	b.columns[i] = k
 }
 
 // FileWriter writes a file, row group by row group. Nothing of a row group reaches the sink before FlushRowGroup. It belongs to
@@ -57,8 +99,8 @@ func NewFileWriter(w io.Writer, root *Node, opts WriterOptions) (*FileWriter, er
 		return nil, err
 	}
 	f := &FileWriter{w: w, opts: opts, root: root, leaves: leaves, total: make([]Stats, len(leaves))}
-	for _, l := range leaves {
-		f.columns = append(f.columns, newColumnWriter(l, &f.opts))
+	for i, l := range leaves {
+		f.columns = append(f.columns, newColumnWriter(l, &f.opts, opts.Buffers.take(i)))
 	}
 	return f, f.write([]byte(magic))
 }
@@ -167,7 +209,14 @@ func (f *FileWriter) Close() error {
 	}
 	t.b = append(t.b, 0)
 	t.b = binary.LittleEndian.AppendUint32(t.b, uint32(len(t.b)))
-	return f.write(append(t.b, magic...))
+	if err := f.write(append(t.b, magic...)); err != nil {
+		return err
+	}
+	for i, c := range f.columns {
+		f.opts.Buffers.give(i, c)
+	}
+	f.columns = nil
+	return nil
 }
 
 func (f *FileWriter) writeGroup(t *thriftWriter, g *writtenGroup, ordinal int) {
