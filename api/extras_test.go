@@ -92,9 +92,10 @@ func TestReachIsAskedWhereItMatters(t *testing.T) {
 
 func TestOwnEndpoints(t *testing.T) {
 	t.Parallel()
-	drained := ""
+	drained, left := "", ""
 	w := newWorld(t, func(o *Options) {
 		o.Stats = func() any { return map[string]int{"events": 7} }
+		o.Leave = func(_ context.Context, m string) error { left = m; return nil }
 		o.Drain = func(_ context.Context, m string, on bool) error { drained = fmt.Sprint(m, on); return nil }
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "sluice_up 1\n") })
 	})
@@ -107,10 +108,12 @@ func TestOwnEndpoints(t *testing.T) {
 		{do: "GET /sluice/v1/tables", status: 200, want: `"path":"bronze/orders"`},
 		{do: "GET /sluice/v1/stats", status: 200, want: `={"events":7}`},
 		{do: "PUT /sluice/v1/cluster/members/n2/drain", status: 202},
+		{do: "PUT /sluice/v1/cluster/members/n3/drain?until=restart", status: 202},
+		{do: "PUT /sluice/v1/cluster/members/n3/drain?until=dawn", status: 400, want: "restart"},
 		{do: "GET /metrics", status: 200, want: "sluice_up 1"},
 	})
-	if drained != "n2true" {
-		t.Error(drained)
+	if drained != "n2true" || left != "n3" {
+		t.Error(drained, left)
 	}
 }
 

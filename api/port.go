@@ -135,6 +135,8 @@ type Options struct {
 	Stats func() any
 	// Drain moves the tasks of a member away, or lets them come back; nil: 404.
 	Drain func(ctx context.Context, member string, on bool) error
+	// Leave is Drain until the member starts again; nil: Drain does.
+	Leave func(ctx context.Context, member string) error
 	// Admin has the verbs of operators on the cluster; nil: 404.
 	Admin Admin
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -206,7 +207,14 @@ func (s *Server) drain(on bool) handler {
 			return answer{}, statusError(http.StatusNotFound)
 		}
 		doing(r.Context(), "waiting for the cluster to agree on node %s", r.vars["member"])
-		if err := s.Drain(r.Context(), r.vars["member"], on); err != nil {
+		do := func(ctx context.Context, member string) error { return s.Drain(ctx, member, on) }
+		switch until := r.URL.Query().Get("until"); {
+		case until == "restart" && on && s.Leave != nil:
+			do = s.Leave
+		case until != "":
+			return answer{}, fail(http.StatusBadRequest, "until is %q; the only value is restart, of a PUT", until)
+		}
+		if err := do(r.Context(), r.vars["member"]); err != nil {
 			return answer{}, fmt.Errorf("drain %s: %w", r.vars["member"], err)
 		}
 		return empty(http.StatusAccepted)

@@ -34,6 +34,11 @@ func (c *Coordinator) Drain(ctx context.Context, node string, wait bool) error {
 	return nil
 }
 
+// DrainUntilRestart marks a node as Drain does, until it starts again: for those who are about to stop it.
+func (c *Coordinator) DrainUntilRestart(ctx context.Context, node string) error {
+	return c.drain(ctx, node, true, true)
+}
+
 // Undrain lets a node have tasks again.
 func (c *Coordinator) Undrain(ctx context.Context, node string) error {
 	return c.drain(ctx, node, false, false)

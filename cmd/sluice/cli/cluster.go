@@ -187,17 +187,39 @@ func (a *app) clusterMembers(client clientFunc) *cobra.Command {
 	}
 }
 
+// self is the node that is asked.
+func (r *restClient) self(ctx context.Context) (string, error) {
+	var st struct {
+		Node string `json:"node"`
+	}
+	_, err := r.do(ctx, "GET", "/sluice/v1/cluster", nil, &st)
+	return st.Node, err
+}
+
 func (a *app) clusterDrain(client clientFunc) *cobra.Command {
 	var wait time.Duration
+	var restart bool
 	c := &cobra.Command{
-		Use: "drain NODE", Short: "Move a node's tasks to the others, and wait until it has none", Args: cobra.ExactArgs(1),
+		Use: "drain [NODE]", Short: "Move a node's tasks to the others, and wait until it has none", Args: cobra.MaximumNArgs(1),
+		Long: "Move a node's tasks to the others, and wait until it has none. Without NODE it is the one at --url. It gets none until `undrain`,\n" +
+			"or, with --until-restart, until it starts again.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := client()
 			if err != nil {
 				return err
 			}
 			ctx := cmd.Context()
-			if _, err := r.do(ctx, "PUT", "/sluice/v1/cluster/members/"+url.PathEscape(args[0])+"/drain", nil, nil); err != nil {
+			var node string
+			if len(args) > 0 {
+				node = args[0]
+			} else if node, err = r.self(ctx); err != nil {
+				return err
+			}
+			path := "/sluice/v1/cluster/members/" + url.PathEscape(node) + "/drain"
+			if restart {
+				path += "?until=restart"
+			}
+			if _, err := r.do(ctx, "PUT", path, nil, nil); err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(ctx, wait)
@@ -209,7 +231,7 @@ func (a *app) clusterDrain(client clientFunc) *cobra.Command {
 				}
 				now := 0
 				for _, m := range ms {
-					if m.ID == args[0] {
+					if m.ID == node {
 						now = m.Tasks
 					}
 				}
@@ -222,17 +244,18 @@ func (a *app) clusterDrain(client clientFunc) *cobra.Command {
 				left = now
 				select {
 				case <-ctx.Done():
-					return fmt.Errorf("%s still has %d tasks after %s; is there another node that can take them?", args[0], now, wait)
+					return fmt.Errorf("%s still has %d tasks after %s; is there another node that can take them?", node, now, wait)
 				case <-time.After(200 * time.Millisecond):
 				}
 			}
 			if a.output == "json" {
-				return a.json(map[string]string{"node": args[0], "done": "drain"})
+				return a.json(map[string]string{"node": node, "done": "drain"})
 			}
-			_, err = fmt.Fprintf(a.Out, "%s is drained; it can be stopped\n", args[0])
+			_, err = fmt.Fprintf(a.Out, "%s is drained; it can be stopped\n", node)
 			return err
 		},
 	}
+	c.Flags().BoolVar(&restart, "until-restart", false, "let it have tasks again when it has started anew")
 	c.Flags().DurationVar(&wait, "wait", 2*time.Minute, "how long to wait; 0: only ask for it")
 	return c
 }

@@ -304,6 +304,7 @@ func (n *Node) apiOptions(d config.Defaults) api.Options {
 		Node: n.o.Settings.NodeID, Version: n.o.Version,
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
 		Drain:   n.drainMember,
+		Leave:   n.coord.DrainUntilRestart,
 		Admin:   n.coord,
 		Stats:   func() any { return n.worker.Stats() },
 
