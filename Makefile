@@ -26,6 +26,11 @@ run: build ## Run the whole pipeline on a sample shop (sluice dev); ARGS="--fast
 install: ## Install sluice into GOBIN
 	$(GO) install -trimpath -ldflags '$(LDFLAGS)' ./cmd/sluice
 
+.PHONY: image
+image: ## Build the container image dist/sluice.tar, without a container daemon
+	$(GO) build -trimpath -ldflags '-s -w $(LDFLAGS)' -o dist/sluice ./cmd/sluice
+	$(GO) run ./internal/tools/image -binary dist/sluice -version $(patsubst v%,%,$(VERSION)) -out dist/sluice.tar
+
 ##@ Change it
 
 .PHONY: test
@@ -43,6 +48,10 @@ long: ## Property tests, fuzz seeds and kill tests with many more rounds
 .PHONY: real
 real: ## End to end against a real Apache Kafka broker and foreign readers (installs them)
 	.ci/real
+
+.PHONY: deploy
+deploy: ## Check what deploy/ holds: chart, compose file, unit, image (installs helm and kubeconform)
+	.ci/deploy
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, module and generated files
