@@ -73,6 +73,9 @@ func start(tb testing.TB, name string) *engine {
 	} else {
 		e.cmd = exec.Command(filepath.Join(dir, "venv", "bin", "python"), filepath.Join("testdata", "driver.py"), filepath.Join(tools, "read-table"))
 		e.cmd.Env = append(os.Environ(), "TZ=UTC", "POLARS_MAX_THREADS="+strconv.Itoa(runtime.NumCPU()))
+		if name == "spark" {
+			e.cmd.Env = append(e.cmd.Env, "SPARK_CONF_DIR="+sparkDefaults(tb))
+		}
 	}
 	var err error
 	if e.in, err = e.cmd.StdinPipe(); err != nil {
@@ -94,6 +97,18 @@ func start(tb testing.TB, name string) *engine {
 		}
 	})
 	return e
+}
+
+// sparkDefaults makes a folder of settings under which a session of many small queries compiles less.
+func sparkDefaults(tb testing.TB) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	text := "spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Duser.timezone=UTC\n" +
+		"spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\nspark.sql.adaptive.enabled false\n"
+	if err := os.WriteFile(filepath.Join(dir, "spark-defaults.conf"), []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return dir
 }
 
 // ask sends a request and gives the lines of its answer, sorted. An error that wraps errEngine is the engine's own.

@@ -6,7 +6,7 @@ READ_TABLE is the tool whose engines and canonical encoding are used. Requests:
   {"do":"call","path":P,"name":METHOD,"args":{}}   a method of delta-rs' DeltaTable -> {"lines":[]}
   {"do":"append","engine":E,"path":P,"rows":[...]} delta-rs, polars, duckdb         -> {"lines":[]}
   {"do":"merge","path":P,"rows":[...]}             delta-rs: upsert by id           -> {"lines":[]}
-  {"do":"sql","sql":TEXT}                          Spark                            -> {"lines":[...]}
+  {"do":"sql","sql":TEXT}                          Spark                            -> {"lines":[]}
 An engine that refuses or fails: {"error":"..."}.
 """
 import importlib.util
@@ -35,8 +35,34 @@ def where(engine, path, text):
         t = pl.scan_delta(path)
         return pl.SQLContext(t=t).execute(f"select * from t where {text}").collect().to_arrow()
     if engine == "spark":
-        return rt.spark_session().read.format("delta").load(path).where(text).toArrow()
+        return spark_read(path, text=text)
     raise NotImplementedError(f"no conditions with {engine}")
+
+
+def spark_read(path, version=None, cdf=None, text=None):
+    """A Delta table read by Spark. Its way to Arrow fails where a member that may not be null lies in a struct that is null, so all may be null."""
+    from pyspark.sql import functions as F
+    from pyspark.sql import types as T
+
+    def loose(t):
+        if isinstance(t, T.StructType):
+            return T.StructType([T.StructField(f.name, loose(f.dataType), True) for f in t.fields])
+        if isinstance(t, T.ArrayType):
+            return T.ArrayType(loose(t.elementType), True)
+        if isinstance(t, T.MapType):
+            return T.MapType(loose(t.keyType), loose(t.valueType), True)
+        return t
+
+    r = rt.spark_session().read.format("delta")
+    if cdf:
+        r = r.option("readChangeFeed", "true").option("startingVersion", cdf[0]).option("endingVersion", cdf[1])
+    elif version is not None:
+        r = r.option("versionAsOf", version)
+    df = r.load(path)
+    if text:
+        df = df.where(text)
+    names = [f for f in df.schema.fields if not (cdf and f.name == "_commit_timestamp")]
+    return df.select([F.col("`" + f.name.replace("`", "``") + "`").cast(loose(f.dataType)).alias(f.name) for f in names]).toArrow()
 
 
 def duck():
@@ -70,6 +96,8 @@ def answer(q):
         if q.get("where"):
             return rt.lines(where(q["engine"], path, q["where"]))
         cdf = tuple(q["cdf"]) if q.get("cdf") else None
+        if q["engine"] == "spark":
+            return rt.lines(spark_read(path, q.get("version"), cdf))
         return rt.read(q["engine"], path, q.get("version"), cdf)
     if do == "history":
         return history(path)
@@ -101,7 +129,8 @@ def answer(q):
          .when_matched_update_all().when_not_matched_insert_all().execute())
         return []
     if do == "sql":
-        return rt.lines(rt.spark_session().sql(q["sql"]).toArrow())
+        rt.spark_session().sql(q["sql"]).collect()
+        return []
     raise ValueError(f"unknown request {do}")
 
 
@@ -113,7 +142,8 @@ def main():
         except BaseException as e:  # Rust panics are no Exceptions
             if isinstance(e, KeyboardInterrupt):
                 raise
-            a = {"error": f"{type(e).__name__}: {e}"[:4000]}
+            text = "\n".join(line for line in str(e).split("\n") if not line.startswith("\tat "))
+            a = {"error": f"{type(e).__name__}: {text}"[:2000]}
         out.write(json.dumps(a).encode() + b"\n")
         out.flush()
 
