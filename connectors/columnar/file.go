@@ -15,8 +15,9 @@ import (
 	"sluice.io/sluice/connectors/schema"
 )
 
-// DefaultBatchRows is how many rows a batch has where ReadOptions does not say.
-const DefaultBatchRows = 1 << 15
+// DefaultBatchRows is how many rows a batch has where ReadOptions does not say: as many as a page has at most by the habit of all writers (and
+// Writer), so that a batch is mostly a page of each column, which need not be copied.
+const DefaultBatchRows = 20_000
 
 // File is an open Parquet file. It is immutable: any number of goroutines may read it.
 type File struct {
@@ -37,7 +38,7 @@ type ReadOptions struct {
 	Mapping Mapping
 	// RowGroups names the row groups, in ascending order. nil: all.
 	RowGroups []int
-	// BatchRows bounds a batch: default 32 768.
+	// BatchRows bounds a batch: default 20 000.
 	BatchRows int
 	// Block is how many bytes of a column are fetched at once: default 4 MiB.
 	Block int

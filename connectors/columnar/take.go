@@ -8,6 +8,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"sluice.io/sluice/connectors/columnar/parquet"
 )
 
 // Run is a range of rows, To not included.
@@ -122,7 +124,7 @@ func selectData(a arrow.Array, runs []Run, n int) (arrow.ArrayData, error) {
 }
 
 func selectFixed[T any](a arrow.Array, runs []Run, n int) []T {
-	out := make([]T, 0, n)
+	out := parquet.Raw[T](n)
 	if a.Len() == 0 {
 		return out
 	}
@@ -158,12 +160,16 @@ func selectStrings(a arrow.Array, runs []Run, n int) ([]int32, []byte, error) {
 	if size > math.MaxInt32 {
 		return nil, nil, ErrFull
 	}
-	offs, out := make([]int32, 1, n+1), make([]byte, 0, size)
+	offs, out := append(parquet.Raw[int32](n+1), 0), parquet.Raw[byte](int(size))
 	for _, r := range runs {
 		base := int32(len(out)) - src[r.From]
 		out = append(out, data[src[r.From]:src[r.To]]...)
-		for _, o := range src[r.From+1 : r.To+1] {
-			offs = append(offs, o+base)
+		from := src[r.From+1 : r.To+1]
+		at := len(offs)
+		offs = offs[:at+len(from)]
+		to := offs[at:]
+		for i, o := range from {
+			to[i] = o + base
 		}
 	}
 	return offs, out, nil

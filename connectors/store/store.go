@@ -59,3 +59,9 @@ type Bucket interface {
 	// Close gives resources back.
 	Close() error
 }
+
+// IntoReader is a Bucket that reads into memory of the caller, for those who read one object in many pieces. As with io.ReaderAt, fewer bytes than
+// p has come with an error, io.EOF at the object's end.
+type IntoReader interface {
+	ReadInto(ctx context.Context, key string, p []byte, offset int64) (int, error)
+}

@@ -53,7 +53,6 @@ func (c *Chunk) Read(v *Vector, rows int) error {
 	}
 	if v.N == 0 {
 		v.rows = rows
-		v.reserve(c.leaf.Type, int(c.leaf.TypeLength), min(rows, 1<<20))
 	}
 	for rows > 0 {
 		if c.entries == 0 {
@@ -69,21 +68,6 @@ func (c *Chunk) Read(v *Vector, rows int) error {
 		rows -= n
 	}
 	return nil
-}
-
-func (v *Vector) reserve(t Type, length, n int) {
-	switch t {
-	case Boolean:
-		v.W1 = make([]uint8, 0, n)
-	case Int32, Float:
-		v.W4 = make([]uint32, 0, n)
-	case Int64, Double, Int96:
-		v.W8 = make([]uint64, 0, n)
-	case ByteArray:
-		v.Offs = make([]int32, 1, n+1)
-	case FixedLenByteArray:
-		v.Data = make([]byte, 0, min(n*length, 1<<22))
-	}
 }
 
 func (c *Chunk) readFlat(v *Vector, n int) error {
@@ -345,7 +329,7 @@ func (c *Chunk) readDictionary(h pageHeader) error {
 	}
 	dict := &Vector{}
 	if d.typ == ByteArray {
-		dict.openOffs()
+		dict.openOffs(0)
 	}
 	if err := d.read(dict, h.values); err != nil {
 		return err
@@ -356,6 +340,9 @@ func (c *Chunk) readDictionary(h pageHeader) error {
 
 // keep gives page bytes that stay valid while the page is read: the window's memory moves.
 func (c *Chunk) keep(codec Codec, b []byte, size int) ([]byte, error) {
+	if c.vals.lent {
+		c.pageBuf = nil
+	}
 	if codec == Uncompressed {
 		if len(b) != size {
 			return nil, fmt.Errorf("%w: page of %d bytes, its header says %d", ErrCorrupt, len(b), size)

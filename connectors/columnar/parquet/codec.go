@@ -149,7 +149,7 @@ func decompressHadoopLZ4(dst, src []byte, size int, corrupt func(error) error) (
 // grown gives a slice of n bytes with slack behind it, in b's memory where it fits.
 func grown(b []byte, n int) []byte {
 	if cap(b) < n+slack {
-		b = make([]byte, n+slack, n+slack+n/8)
+		b = Raw[byte](n + slack + n/8)
 	}
 	return b[:n]
 }

@@ -136,9 +136,7 @@ func (w *window) peek(n int) ([]byte, error) {
 	}
 	have := copy(w.buf, w.buf[w.at:])
 	if cap(w.buf) < want+slack {
-		grown := make([]byte, want, want+slack)
-		copy(grown, w.buf[:have])
-		w.buf = grown
+		w.buf = append(Raw[byte](want+slack), w.buf[:have]...)
 	}
 	w.buf, w.at = w.buf[:want], 0
 	got, err := w.r.ReadAt(w.buf[have:], w.pos+int64(have))

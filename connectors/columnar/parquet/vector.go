@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 	"unsafe"
 )
 
@@ -52,6 +53,8 @@ type values struct {
 	matAt int
 	dict  *Vector
 	idx   []uint32
+	// lent tells that a vector has been given a part of b: its memory must not be used again.
+	lent bool
 }
 
 type valueMode uint8
@@ -65,7 +68,7 @@ const (
 
 // open begins a page of n values (nulls not counted where the count is known, else an upper bound) in the given encoding.
 func (d *values) open(e Encoding, b []byte, n int, dict *Vector) error {
-	d.b, d.p, d.bit, d.left, d.dict = b, 0, 0, n, dict
+	d.b, d.p, d.bit, d.left, d.dict, d.lent = b, 0, 0, n, dict, false
 	switch e {
 	case Plain:
 		d.mode = modePlain
@@ -129,7 +132,7 @@ func (d *values) read(v *Vector, n int) error {
 		return v.gather(d.typ, d.length, d.dict, idx)
 	case modeHybridBool:
 		at := len(v.W1)
-		v.W1 = append(v.W1, make([]uint8, n)...)
+		v.W1 = room(v.W1, v, n)[:at+n]
 		return d.hyb.u8s(v.W1[at:])
 	case modeMaterialised:
 		v.appendRange(d.typ, d.length, &d.mat, d.matAt, n)
@@ -147,6 +150,7 @@ func (d *values) readPlain(v *Vector, n int) error {
 		if d.bit+n > 8*len(d.b) {
 			return short()
 		}
+		v.W1 = room(v.W1, v, n)
 		for range n {
 			v.W1 = append(v.W1, d.b[d.bit>>3]>>(d.bit&7)&1)
 			d.bit++
@@ -155,18 +159,27 @@ func (d *values) readPlain(v *Vector, n int) error {
 		if len(rest)/4 < n {
 			return short()
 		}
-		v.W4 = append(v.W4, castTo[uint32](rest, n)...)
+		if from := castTo[uint32](rest, n); v.whole(n) && aligned(rest, 4) {
+			v.W4, d.lent = from[:n:n], true
+		} else {
+			v.W4 = append(room(v.W4, v, n), from...)
+		}
 		d.p += 4 * n
 	case Int64, Double:
 		if len(rest)/8 < n {
 			return short()
 		}
-		v.W8 = append(v.W8, castTo[uint64](rest, n)...)
+		if from := castTo[uint64](rest, n); v.whole(n) && aligned(rest, 8) {
+			v.W8, d.lent = from[:n:n], true
+		} else {
+			v.W8 = append(room(v.W8, v, n), from...)
+		}
 		d.p += 8 * n
 	case Int96:
 		if len(rest)/12 < n {
 			return short()
 		}
+		v.W8 = room(v.W8, v, n)
 		for i := range n {
 			v.W8 = append(v.W8, int96Micros(rest[12*i:]))
 		}
@@ -174,6 +187,9 @@ func (d *values) readPlain(v *Vector, n int) error {
 	case FixedLenByteArray:
 		if len(rest)/d.length < n {
 			return short()
+		}
+		if v.Data == nil && v.rows > n {
+			v.Data = Raw[uint8](min(v.rows, maxReserve) * min(d.length, 16))
 		}
 		v.Data = append(v.Data, rest[:n*d.length]...)
 		d.p += n * d.length
@@ -185,48 +201,53 @@ func (d *values) readPlain(v *Vector, n int) error {
 
 func (d *values) readPlainBytes(v *Vector, n int) error {
 	b, p := d.b, d.p
-	v.openOffs()
-	// First the lengths, so that the data can be copied into memory that is asked for once.
-	at := len(v.Offs)
-	if cap(v.Offs)-at < n {
-		v.Offs = append(make([]int32, 0, max(2*at, at+n)), v.Offs...)
+	if n > (len(b)-p)/4 { // before memory is asked for
+		return fmt.Errorf("%w: page ends inside its values", ErrCorrupt)
 	}
-	v.Offs = v.Offs[:at+n]
+	v.openOffs(n)
+	at := len(v.Offs)
+	v.Offs = room(v.Offs, v, n)[:at+n]
 	offs := v.Offs[at:]
-	end := int64(len(v.Data))
+	// Short values are copied 16 bytes at a time, as far as there is room behind them on both sides.
+	from := b[:cap(b)]
+	dp := len(v.Data)
+	// What is left of the page, less the lengths, bounds the data where all of it is read; else the mean does, nearly always.
+	guess := len(b) - p - 4*n
+	if d.left > 0 {
+		guess = min(guess, (len(b)-p)/(n+d.left)*n)
+	}
+	v.growData(max(guess, 0), n)
+	data := v.Data[:cap(v.Data)]
 	for i := range offs {
 		if len(b)-p < 4 {
 			return fmt.Errorf("%w: page ends inside its values", ErrCorrupt)
 		}
 		l := int(binary.LittleEndian.Uint32(b[p:]))
-		if l > len(b)-p-4 {
-			return fmt.Errorf("%w: value of %d bytes, %d left in the page", ErrCorrupt, l, len(b)-p-4)
+		p += 4
+		if l > len(b)-p {
+			return fmt.Errorf("%w: value of %d bytes, %d left in the page", ErrCorrupt, l, len(b)-p)
 		}
-		p += 4 + l
-		end += int64(l)
-		offs[i] = int32(end)
+		if dp+l+16 > len(data) {
+			if int64(dp)+int64(l) > math.MaxInt32 {
+				return errTooLong
+			}
+			v.Data = v.Data[:dp]
+			v.growData(max(l, len(data)/4), 0)
+			data = v.Data[:cap(v.Data)]
+		}
+		if l <= 16 && p+16 <= len(from) {
+			*(*[16]byte)(data[dp:]) = *(*[16]byte)(from[p:])
+		} else {
+			copy(data[dp:dp+l], b[p:])
+		}
+		p += l
+		dp += l
+		offs[i] = int32(dp)
 	}
-	if end > math.MaxInt32 {
+	if dp > math.MaxInt32 {
 		return errTooLong
 	}
-	dp := len(v.Data)
-	v.growData(int(end)-dp, n)
-	data := v.Data
-	p = d.p
-	// Short values are copied 16 bytes at a time, as far as there is room behind them on both sides.
-	fast := min(cap(data)-16, math.MaxInt32)
-	from := b[:cap(b)]
-	for _, o := range offs {
-		p += 4
-		n := int(o) - dp
-		if n <= 16 && dp <= fast && p+16 <= len(from) {
-			copy16(data, dp, from, p)
-		} else {
-			copy(data[dp:int(o)], b[p:p+n])
-		}
-		p += n
-		dp = int(o)
-	}
+	v.Data = data[:dp]
 	d.p = p
 	return nil
 }
@@ -239,10 +260,44 @@ func copy16(dst []byte, at int, src []byte, from int) {
 
 var errTooLong = fmt.Errorf("%w: more than 2 GiB of strings in one batch: read fewer rows at once", ErrUnsupported)
 
-func (v *Vector) openOffs() {
+// openOffs begins the offsets, for n values more.
+func (v *Vector) openOffs(n int) {
 	if len(v.Offs) == 0 {
-		v.Offs = append(v.Offs, 0)
+		v.Offs = append(Raw[int32](max(n, min(v.rows, maxReserve))+1), 0)
 	}
+}
+
+// maxReserve bounds what is asked for by the number of rows alone, before they are seen.
+const maxReserve = 1 << 20
+
+// whole tells that the n values that are being read are all that v will hold, and so many that it may hold on to their page.
+func (v *Vector) whole(n int) bool { return v.rows == n && v.Values == n && n >= 4096 }
+
+// aligned tells whether b's memory may be viewed as words of the size.
+func aligned(b []byte, size uintptr) bool {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(b)))%size == 0
+}
+
+// room gives s with room for n values more: at first for all rows of v.
+func room[T uint32 | uint64 | int32 | uint8](s []T, v *Vector, n int) []T {
+	at := len(s)
+	if cap(s)-at >= n {
+		return s
+	}
+	return append(Raw[T](max(2*at, at+n, min(v.rows, maxReserve))), s...)
+}
+
+// Raw gives an empty slice with room for n values of a type without pointers. The memory is not cleared: append to it, or write before
+// reading.
+func Raw[T any](n int) []T {
+	var z T
+	if n == 0 {
+		return nil
+	}
+	var b strings.Builder // the only maker of memory that is not cleared
+	b.Grow(n * int(unsafe.Sizeof(z)))
+	b.WriteByte(0)
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.StringData(b.String()))), n)[:0]
 }
 
 // growData makes Data n bytes longer, for this many values. The first time it makes room for all rows, by the values' mean length.
@@ -250,11 +305,11 @@ func (v *Vector) growData(n, values int) {
 	at := len(v.Data)
 	if v.Data == nil && v.rows > values && values > 1000 {
 		if all := n / values * v.rows; all < 8*n {
-			v.Data = make([]byte, 0, max(all+all/8, n)+16)
+			v.Data = Raw[uint8](max(all+all/8, n) + 16)
 		}
 	}
 	if cap(v.Data)-at < n+16 {
-		v.Data = append(make([]byte, 0, max(at+at/2, at+n)+16), v.Data...)
+		v.Data = append(Raw[uint8](max(at+at/2, at+n)+16), v.Data...)
 	}
 	v.Data = v.Data[:at+n]
 }
@@ -274,28 +329,31 @@ func (v *Vector) gather(t Type, length int, dict *Vector, idx []uint32) error {
 		}
 	case Int32, Float:
 		at := len(v.W4)
-		v.W4 = append(v.W4, idx...)
-		out := v.W4[at:]
-		for k, i := range out {
-			out[k] = dict.W4[i]
+		v.W4 = room(v.W4, v, len(idx))[:at+len(idx)]
+		out, from := v.W4[at:], dict.W4
+		for k, i := range idx {
+			out[k] = from[i]
 		}
 	case Int64, Double, Int96:
 		at := len(v.W8)
-		v.W8 = append(v.W8, make([]uint64, len(idx))...)
-		out := v.W8[at:]
+		v.W8 = room(v.W8, v, len(idx))[:at+len(idx)]
+		out, from := v.W8[at:], dict.W8
 		for k, i := range idx {
-			out[k] = dict.W8[i]
+			out[k] = from[i]
 		}
 	case FixedLenByteArray:
 		for _, i := range idx {
 			v.Data = append(v.Data, dict.Data[int(i)*length:(int(i)+1)*length]...)
 		}
 	case ByteArray:
-		v.openOffs()
+		v.openOffs(len(idx))
 		end := int64(len(v.Data))
-		for _, i := range idx {
-			end += int64(dict.Offs[i+1] - dict.Offs[i])
-			v.Offs = append(v.Offs, int32(end))
+		first := len(v.Offs)
+		v.Offs = room(v.Offs, v, len(idx))[:first+len(idx)]
+		offs, src := v.Offs[first:], dict.Offs
+		for k, i := range idx {
+			end += int64(src[i+1] - src[i])
+			offs[k] = int32(end)
 		}
 		if end > math.MaxInt32 {
 			return errTooLong
@@ -323,13 +381,13 @@ func (v *Vector) appendRange(t Type, length int, src *Vector, at, n int) {
 	case Boolean:
 		v.W1 = append(v.W1, src.W1[at:at+n]...)
 	case Int32, Float:
-		v.W4 = append(v.W4, src.W4[at:at+n]...)
+		v.W4 = append(room(v.W4, v, n), src.W4[at:at+n]...)
 	case Int64, Double, Int96:
-		v.W8 = append(v.W8, src.W8[at:at+n]...)
+		v.W8 = append(room(v.W8, v, n), src.W8[at:at+n]...)
 	case FixedLenByteArray:
 		v.Data = append(v.Data, src.Data[at*length:(at+n)*length]...)
 	case ByteArray:
-		v.openOffs()
+		v.openOffs(n)
 		from := src.Offs[at]
 		base := int32(len(v.Data)) - from
 		for _, o := range src.Offs[at+1 : at+n+1] {

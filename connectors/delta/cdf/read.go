@@ -49,7 +49,7 @@ type Options struct {
 	From, To int64
 	// Columns names the table's columns that are wanted. nil: all. The three columns of the feed come always, last.
 	Columns []string
-	// BatchRows bounds a batch: default 32 768 rows.
+	// BatchRows bounds a batch: default 20 000 rows.
 	BatchRows int
 }
 

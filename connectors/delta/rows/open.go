@@ -49,6 +49,29 @@ func (o *objectReader) ReadRange(off, n int64) ([]byte, error) {
 	return o.bucket.ReadRange(o.ctx, o.key, off, n)
 }
 
+// localReader reads an object that lies near: small pieces into the same memory cost less than large ones into new memory.
+type localReader struct {
+	ctx  context.Context
+	from store.IntoReader
+	key  string
+}
+
+// ReadAt implements io.ReaderAt.
+func (o *localReader) ReadAt(p []byte, off int64) (int, error) {
+	return o.from.ReadInto(o.ctx, o.key, p, off)
+}
+
+// localBlock is how much of a column is read at once of an object that lies near.
+const localBlock = 1 << 20
+
+// blockOf is how much of a column is read at once; 0: what the format's reader thinks is best.
+func blockOf(t *delta.Table) int {
+	if _, near := t.Bucket().(store.IntoReader); near {
+		return localBlock
+	}
+	return 0
+}
+
 // OpenFile opens a data file of a table. The file reads with ctx for as long as it is used.
 func OpenFile(ctx context.Context, t *delta.Table, a *delta.Add) (*columnar.File, error) {
 	key, err := t.ObjectKey(a.Path)
@@ -60,6 +83,9 @@ func OpenFile(ctx context.Context, t *delta.Table, a *delta.Add) (*columnar.File
 
 func openObject(ctx context.Context, t *delta.Table, key string, size int64) (*columnar.File, error) {
 	var r io.ReaderAt = &objectReader{ctx, t.Bucket(), key, size}
+	if near, ok := t.Bucket().(store.IntoReader); ok {
+		r = &localReader{ctx, near, key}
+	}
 	if size <= wholeFile {
 		b, err := t.Bucket().Get(ctx, key)
 		if err != nil {

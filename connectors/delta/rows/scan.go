@@ -29,7 +29,7 @@ type Options struct {
 	Files []*delta.Add
 	// Parallel bounds how many files or row groups are decoded at once. 0: as many as there are processors.
 	Parallel int
-	// BatchRows bounds a batch: default 32 768 rows.
+	// BatchRows bounds a batch: default 20 000 rows.
 	BatchRows int
 	// Positions asks for the position of each row in its file.
 	Positions bool
@@ -340,7 +340,7 @@ func (sc *scanner) decode(ctx context.Context, o *opened, groups []int, emit fun
 		groups = o.groups
 	}
 	fail := func(err error) { emit(item{err: fileError(sc.table, o.add.Path, err)}) }
-	opts := columnar.ReadOptions{Target: &sc.read, Mapping: sc.layout.mapping, RowGroups: groups, BatchRows: sc.opts.BatchRows}
+	opts := columnar.ReadOptions{Target: &sc.read, Mapping: sc.layout.mapping, RowGroups: groups, BatchRows: sc.opts.BatchRows, Block: blockOf(sc.table)}
 	constants := map[int]arrow.Array{}
 	var deleted roaring64.IntPeekable64
 	if o.deleted != nil {

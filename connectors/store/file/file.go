@@ -92,26 +92,11 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 
 // ReadRange reads length bytes at offset; to the end where length < 0.
 func (b *Bucket) ReadRange(ctx context.Context, key string, offset, length int64) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
-	}
-	p, err := b.path(key)
+	f, size, err := b.open(ctx, key)
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", err)
-	}
-	f, err := os.Open(p)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, plain(err))
+		return nil, err
 	}
 	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, plain(err))
-	}
-	if fi.IsDir() {
-		return nil, fmt.Errorf("read %s: it is a folder: %w", key, store.ErrNotFound)
-	}
-	size := fi.Size()
 	if offset < 0 || offset > size {
 		return nil, fmt.Errorf("read %s: offset %d is outside of its %d bytes", key, offset, size)
 	}
@@ -170,4 +155,42 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 		return fmt.Errorf("delete %s: %w", key, plain(err))
 	}
 	return nil
+}
+
+// open opens an object for reading.
+func (b *Bucket) open(ctx context.Context, key string) (*os.File, int64, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, fmt.Errorf("read %s: %w", key, err)
+	}
+	p, err := b.path(key)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read: %w", err)
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read %s: %w", key, plain(err))
+	}
+	fi, err := f.Stat()
+	if err == nil && fi.IsDir() {
+		err = fmt.Errorf("it is a folder: %w", store.ErrNotFound)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, fmt.Errorf("read %s: %w", key, plain(err))
+	}
+	return f, fi.Size(), nil
+}
+
+// ReadInto implements store.IntoReader.
+func (b *Bucket) ReadInto(ctx context.Context, key string, p []byte, offset int64) (int, error) {
+	f, _, err := b.open(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	n, err := f.ReadAt(p, offset)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read %s: %w", key, plain(err))
+	}
+	return n, err
 }
