@@ -14,6 +14,8 @@ import (
 
 	"sluice.io/sluice/api/loggers"
 	"sluice.io/sluice/connectors/config"
+
+	"sluice.io/sluice/internal/ownership"
 )
 
 func TestHealth(t *testing.T) {
@@ -98,6 +100,12 @@ func TestOwnEndpoints(t *testing.T) {
 		o.Leave = func(_ context.Context, m string) error { left = m; return nil }
 		o.Drain = func(_ context.Context, m string, on bool) error { drained = fmt.Sprint(m, on); return nil }
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "sluice_up 1\n") })
+		o.RaiseEpoch = func(_ context.Context, c ownership.Connector, table, source string) ([]RaisedEpoch, error) {
+			if source == "none" {
+				return nil, fmt.Errorf("%w: nothing of this source", ownership.ErrInvalid)
+			}
+			return []RaisedEpoch{{Table: table, Epochs: map[string]uint32{c.Name + source: 2}}}, nil
+		}
 	})
 	w.run([]step{
 		{do: "POST /connectors", body: create("a"), status: 201},
@@ -105,6 +113,9 @@ func TestOwnEndpoints(t *testing.T) {
 		{do: "GET /sluice/v1/cluster", status: 200, want: `"leader":"n1"`},
 		{do: "GET /sluice/v1/cluster/members", status: 200, want: `"rest_address":"10.0.0.2:8083"`},
 		{do: "GET /sluice/v1/connectors/a/tasks", status: 200, want: `{"id":1,"name":"a/p/orders/1","kind":"partitions","topic":"orders","partitions":[1],"node":"n2"`},
+		{do: "POST /sluice/v1/connectors/a/epoch?table=silver/t&source=shop", status: 200, want: `=[{"table":"silver/t","epochs":{"ashop":2}}]`},
+		{do: "POST /sluice/v1/connectors/a/epoch?source=none", status: 400},
+		{do: "POST /sluice/v1/connectors/nobody/epoch", status: 404},
 		{do: "GET /sluice/v1/tables", status: 200, want: `"path":"bronze/orders"`},
 		{do: "GET /sluice/v1/stats", status: 200, want: `={"events":7}`},
 		{do: "PUT /sluice/v1/cluster/members/n2/drain", status: 202},

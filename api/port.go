@@ -85,6 +85,13 @@ type Table struct {
 	CommittedMs int64 `json:"committed_ms"`
 }
 
+// RaisedEpoch tells of one table of POST /sluice/v1/connectors/{connector}/epoch.
+type RaisedEpoch struct {
+	Table string `json:"table"`
+	// Epochs are the new epochs by source.
+	Epochs map[string]uint32 `json:"epochs"`
+}
+
 // BackwardError refuses to move progress back.
 type BackwardError struct {
 	Connector, Topic string
@@ -137,6 +144,9 @@ type Options struct {
 	Drain func(ctx context.Context, member string, on bool) error
 	// Leave is Drain until the member starts again; nil: Drain does.
 	Leave func(ctx context.Context, member string) error
+	// RaiseEpoch begins a new epoch for the sources (or one) of the silver tables (or one) of a connector; nil: 404. Errors that wrap
+	// ownership.ErrInvalid or ownership.ErrNotFound are the caller's.
+	RaiseEpoch func(ctx context.Context, c ownership.Connector, table, source string) ([]RaisedEpoch, error)
 	// Admin has the verbs of operators on the cluster; nil: 404.
 	Admin Admin
 

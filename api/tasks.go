@@ -127,6 +127,7 @@ func (s *Server) ownRoutes(on func(path string, methods ...method)) {
 	on("/sluice/v1/cluster/members/{member}/drain", does(http.MethodPut, s.drain(true)), does(http.MethodDelete, s.drain(false)))
 	s.adminRoutes(on)
 	on("/sluice/v1/connectors/{connector}/tasks", get(s.ownTasks))
+	on("/sluice/v1/connectors/{connector}/epoch", does(http.MethodPost, s.raiseEpoch))
 	on("/sluice/v1/tables", get(s.ownTables))
 	on("/sluice/v1/stats", get(s.ownStats))
 	anyType := func(h handler) method { return method{name: http.MethodGet, handle: h, any: true} }
@@ -219,6 +220,25 @@ func (s *Server) drain(on bool) handler {
 		}
 		return empty(http.StatusAccepted)
 	}
+}
+
+// raiseEpoch makes what is merged from now on newer than all rows: for a source whose positions have begun anew without a sign.
+// Query: table and source restrict it to one.
+func (s *Server) raiseEpoch(r request) (answer, error) {
+	c, err := s.found(r, notFound)
+	if err != nil {
+		return answer{}, err
+	}
+	if s.RaiseEpoch == nil {
+		return answer{}, statusError(http.StatusNotFound)
+	}
+	doing(r.Context(), "beginning a new epoch in the tables of %s", c.Name)
+	q := r.URL.Query()
+	out, err := s.RaiseEpoch(r.Context(), c, q.Get("table"), q.Get("source"))
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(out)
 }
 
 func (s *Server) ownTables(r request) (answer, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +75,7 @@ type Commit struct {
 	protocol  *Protocol
 	features  []string
 	progress  []progress
+	expected  []progress
 	domains   []*DomainMetadata
 	reads     map[string]bool
 	readsAll  bool
@@ -147,6 +149,12 @@ func (c *Commit) RemoveDomain(domain string) {
 // a version at which the txn is from; from < 0: at which there is none. Else Do gives ErrProgress.
 func (c *Commit) Progress(appID string, from, to int64) {
 	c.progress = append(c.progress, progress{appID, from, to})
+}
+
+// Expect makes the commit depend on the txn of appID without moving it: it is made only on a version at which the txn is at; at < 0:
+// at which there is none. Else Do gives ErrProgress.
+func (c *Commit) Expect(appID string, at int64) {
+	c.expected = append(c.expected, progress{appID, at, at})
 }
 
 // Info sets operation, parameters, metrics and user metadata; the rest is filled in.
@@ -342,7 +350,7 @@ func (c *Commit) build(txnID string) (*Actions, error) {
 		}
 		a.Adds = append(a.Adds, &x)
 	}
-	for _, p := range c.progress {
+	for _, p := range slices.Concat(c.progress, c.expected) {
 		// D2: compare and set.
 		got, ok := s.Txn(p.appID)
 		if !ok {
@@ -351,6 +359,8 @@ func (c *Commit) build(txnID string) (*Actions, error) {
 		if from := max(p.from, -1); got != from {
 			return nil, fmt.Errorf("%w: %s is at %d in version %d, not at %d", ErrProgress, p.appID, got, s.Version, from)
 		}
+	}
+	for _, p := range c.progress {
 		a.Txns = append(a.Txns, &Txn{AppID: p.appID, Version: p.to, LastUpdated: now})
 	}
 	a.Domains = append(a.Domains, c.domains...)

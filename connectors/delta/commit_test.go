@@ -65,6 +65,7 @@ func TestConflicts(t *testing.T) {
 	domain := func(d string) edit { return func(_ *testing.T, c *Commit) { c.SetDomain(d, "{}") } }
 	feature := func(f string) edit { return func(_ *testing.T, c *Commit) { c.RequireFeatures(f) } }
 	progress := func(app string) edit { return func(_ *testing.T, c *Commit) { c.Progress(app, -1, 1) } }
+	expect := func(app string) edit { return func(_ *testing.T, c *Commit) { c.Expect(app, -1) } }
 	readsAll := func(_ *testing.T, c *Commit) { c.ReadsTable() }
 	serial := func(_ *testing.T, c *Commit) { c.ReadsTable(); c.Isolate(Serializable) }
 	reads := func(name string) edit { return func(t *testing.T, c *Commit) { c.ReadsFile(file1(t, c.Base(), name)) } }
@@ -78,6 +79,8 @@ func TestConflicts(t *testing.T) {
 		{"two appends of one file", appendFile("n1"), appendFile("n1"), ErrInvalidCommit},
 		{"progress of different applications", all(appendFile("n1"), progress("a")), all(appendFile("n2"), progress("b")), nil},
 		{"progress of one application", all(appendFile("n1"), progress("a")), all(appendFile("n2"), progress("a")), ErrProgress},
+		{"progress that was expected to stay", all(appendFile("n1"), progress("a")), all(appendFile("n2"), expect("a")), ErrProgress},
+		{"other progress than the expected one", all(appendFile("n1"), progress("a")), all(appendFile("n2"), expect("b")), nil},
 		{"removes of different files", remove("A"), remove("B"), nil},
 		{"removes of one file", remove("A"), remove("A"), ErrConcurrentRemove},
 		{"rows of different files", delRows("A", 1), delRows("B", 1), nil},

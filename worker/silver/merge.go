@@ -166,6 +166,9 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 	}
 	w.rememberDeletes()
 	if len(w.winners) == 0 && len(w.gone) == 0 && len(w.newTombs) == 0 && len(w.truncs) == 0 && len(m.cols.Widened) == 0 && m.sameSchema() {
+		if overtaken, err := w.overtaken(ctx); err != nil || overtaken {
+			return w.res, overtaken, err
+		}
 		// Nothing to write: the progress may follow later, with a commit that has rows. What was remembered meanwhile goes with
 		// it; a crash before repeats these batches.
 		w.settleMemory()
@@ -178,6 +181,24 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 		return m.flushResult(ctx, w.res)
 	}
 	return w.commit(ctx)
+}
+
+// overtaken tells that the table has moved on while this merge would drop events as stale, without a commit that finds it out: somebody may have
+// raised the epoch (RaiseEpoch), so that they are not.
+func (w *work) overtaken(ctx context.Context) (bool, error) {
+	m := w.m
+	if w.res.Stale == 0 || m.table == nil {
+		return false, nil
+	}
+	snap, err := m.table.Snapshot(ctx)
+	if err != nil {
+		return false, err
+	}
+	if snap.Version == m.snap.Version {
+		return false, nil
+	}
+	m.ready = false
+	return true, nil
 }
 
 func addSeq(g index.Grave) fold.Seq {
@@ -350,6 +371,8 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	}
 	if newState {
 		c.Progress(m.stateID(), m.stateM, stateM)
+	} else {
+		c.Expect(m.stateID(), m.stateM) // D2: what was decided follows from it
 	}
 	c.Info(w.info())
 	out := c.Do(ctx)

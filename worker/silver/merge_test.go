@@ -2,6 +2,7 @@ package silver_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -236,4 +237,40 @@ func TestWhatCannotBeDoneIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "silver.scd.type") {
 		t.Fatalf("%v", err)
 	}
+}
+
+// D5: a new epoch by command makes what comes then newer than all there is, whatever its position, also with an owner that is
+// running, which keeps what it had merged.
+func TestEpochByCommand(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	x := newBench(t, nil)
+	if _, err := silver.RaiseEpoch(ctx, x.b, "silver/t", "c", ""); err == nil {
+		t.Fatal("there is no table")
+	}
+	x.merge(rec(cOp, 1000, 1, "a", text("old")), rec(cOp, 1001, 2, "a", text("old")))
+	if _, err := silver.RaiseEpoch(ctx, x.b, "silver/t", "c", "other"); !errors.Is(err, silver.ErrNoSource) {
+		t.Fatalf("%v", err)
+	}
+	got, err := silver.RaiseEpoch(ctx, x.b, "silver/t", "c", "shop")
+	if err != nil || got["shop"] != 2 {
+		t.Fatalf("%v %v", got, err)
+	}
+	low := rec(uOp, 1002, 1, "a", text("of the new log"))
+	low.Position, low.SourceTsNs = benchPosition(5, 2), 1 // nothing but the command tells that it is new
+	res, err := x.mergeVersion(x.version, low)
+	if errors.Is(err, silver.ErrFenced) {
+		x.reopen(nil)
+		res, err = x.mergeVersion(x.version, low)
+	}
+	if err != nil || res.Upserted != 1 {
+		t.Fatalf("%+v %v", res, err)
+	}
+	x.want(`{"a":"of the new log","id":1}`, `{"a":"old","id":2}`)
+	x.reopen(nil)
+	x.version++
+	again := rec(uOp, 1003, 2, "a", text("and this"))
+	again.Position, again.SourceTsNs = benchPosition(6, 2), 2
+	x.merge(again)
+	x.want(`{"a":"and this","id":2}`, `{"a":"of the new log","id":1}`)
 }

@@ -18,6 +18,7 @@ import (
 	"sluice.io/sluice/internal/ownership"
 	"sluice.io/sluice/worker/bronze"
 	"sluice.io/sluice/worker/deadletter"
+	"sluice.io/sluice/worker/silver"
 )
 
 // lakePort answers REST's questions that only the tables can answer (D1).
@@ -192,6 +193,50 @@ func (l *lakePort) moveTopic(ctx context.Context, s *config.Sink, topic string, 
 	return nil
 }
 
+// raiseEpoch begins a new epoch in the silver tables of a connector, or in one of them.
+func (l *lakePort) raiseEpoch(ctx context.Context, c ownership.Connector, table, source string) ([]api.RaisedEpoch, error) {
+	s, err := config.Parse(withName(c), l.defaults)
+	if err != nil {
+		return nil, err
+	}
+	b, err := l.lakes.get(ctx, s.LakeURL)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, t := range l.coord.Topics(c.Name) {
+		if p := config.ResolvePath(s.SilverPath, s.SilverTopic(t.Name), nil, s.Name); s.SilverEnabled && !strings.Contains(p, "${") && !slices.Contains(paths, p) {
+			paths = append(paths, p)
+		}
+	}
+	slices.Sort(paths)
+	if table != "" {
+		// A path with a variable that only rows resolve is not listed: the table's own progress tells whether it is the connector's.
+		paths = []string{table}
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("%w: the tables of %s are known by their rows only: name one (?table=silver/...)", ownership.ErrInvalid, c.Name)
+	}
+	out := []api.RaisedEpoch{}
+	for _, p := range paths {
+		epochs, err := silver.RaiseEpoch(ctx, b, p, c.Name, source)
+		switch {
+		case errors.Is(err, silver.ErrNoSource), errors.Is(err, delta.ErrNotTable):
+			if table != "" {
+				return nil, fmt.Errorf("%w: %w", ownership.ErrInvalid, err)
+			}
+		case err != nil:
+			return out, err
+		default:
+			out = append(out, api.RaisedEpoch{Table: p, Epochs: epochs})
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: no silver table of %s has anything of the source %q", ownership.ErrInvalid, c.Name, source)
+	}
+	return out, nil
+}
+
 // Tables implements api.Lake.
 func (l *lakePort) Tables(ctx context.Context) ([]api.Table, error) {
 	var out []api.Table
@@ -226,8 +271,8 @@ func (l *lakePort) Tables(ctx context.Context) ([]api.Table, error) {
 			if err := add(config.ResolvePath(s.BronzePath, t.Name, nil, s.Name), "bronze"); err != nil {
 				return nil, err
 			}
-			if silver := config.ResolvePath(s.SilverPath, s.SilverTopic(t.Name), nil, s.Name); s.SilverEnabled && !strings.Contains(silver, "${") {
-				if err := add(silver, "silver"); err != nil {
+			if path := config.ResolvePath(s.SilverPath, s.SilverTopic(t.Name), nil, s.Name); s.SilverEnabled && !strings.Contains(path, "${") {
+				if err := add(path, "silver"); err != nil {
 					return nil, err
 				}
 			}

@@ -303,10 +303,10 @@ func (n *Node) apiOptions(d config.Defaults) api.Options {
 		Health: n.health, Loggers: n.loggers, Logger: n.loggers.Logger("rest"),
 		Node: n.o.Settings.NodeID, Version: n.o.Version,
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
-		Drain:   n.drainMember,
-		Leave:   n.coord.DrainUntilRestart,
-		Admin:   n.coord,
-		Stats:   func() any { return n.worker.Stats() },
+		Drain:   n.drainMember, RaiseEpoch: lake.raiseEpoch,
+		Leave: n.coord.DrainUntilRestart,
+		Admin: n.coord,
+		Stats: func() any { return n.worker.Stats() },
 
 		Conditions: n.coord.Conditions, BroadcastLevel: n.coord.SetLevels,
 	}
