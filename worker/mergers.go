@@ -48,6 +48,26 @@ type oneTable struct {
 	t    *tableRun
 	m    tableMerger
 	seen *tableFigures
+	// told is when a slow batch was last explained.
+	told time.Time
+}
+
+// A batch that takes longer than slowBatch explains itself in the log, not more often than slowEvery.
+const (
+	slowBatch = time.Second
+	slowEvery = 10 * time.Second
+)
+
+// explain says why a batch was slow. The next one is as much larger as there has come in meanwhile.
+func (o *oneTable) explain(res silver.Result, batches int) {
+	total := res.Took.Total()
+	if total < max(slowBatch, o.t.cfg.CommitInterval) || time.Since(o.told) < slowEvery {
+		return
+	}
+	o.told = time.Now()
+	why, part := res.Took.Slowest()
+	o.t.u.log.Info(fmt.Sprintf("batch %.1f s: %s", total.Seconds(), why), "of it", part.Round(time.Millisecond), "events", res.Events, "versions", batches,
+		"bytes", res.Bytes, "attempts", res.Attempts)
 }
 
 func (t *tableRun) openOne(ctx context.Context) (mergers, error) {
@@ -74,6 +94,7 @@ func (o *oneTable) merge(ctx context.Context, batches []silver.Batch) error {
 		o.t.u.rt.o.Crash(phaseSilverAfterCommit)
 	}
 	o.seen.merged(o.m.Stats(), res, batches, time.Now())
+	o.explain(res, len(batches))
 	return nil
 }
 

@@ -1,10 +1,14 @@
 package worker
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/worker/silver"
 )
 
@@ -25,5 +29,21 @@ func TestFreshnessOfOddClocksAndIdleTables(t *testing.T) {
 	end, committed := s.partition("c", "t", 0).get()
 	if merged := s.partition("c", "t", 0).merged.Load(); merged != end || committed != end {
 		t.Errorf("an idle table is %d offsets behind", end-merged)
+	}
+}
+
+// A slow batch says what it waited for, once in a while.
+func TestSlowBatchesExplainThemselves(t *testing.T) {
+	var text bytes.Buffer
+	o := &oneTable{t: &tableRun{cfg: &config.Sink{}, u: &run{log: slog.New(slog.NewTextHandler(&text, nil))}}}
+	o.explain(silver.Result{Took: silver.Phases{Commit: 100 * time.Millisecond}}, 1)
+	if text.Len() > 0 {
+		t.Fatal(text.String())
+	}
+	slow := silver.Result{Events: 7, Took: silver.Phases{Fold: 300 * time.Millisecond, Commit: 2100 * time.Millisecond}}
+	o.explain(slow, 3)
+	o.explain(slow, 3)
+	if got := text.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="batch 2.4 s: store latency"`) || !strings.Contains(got, "events=7") {
+		t.Fatal(got)
 	}
 }

@@ -93,6 +93,27 @@ type Phases struct {
 	Gather, Fold, Emit, Commit, Index, Upkeep time.Duration
 }
 
+// Total is the time of the whole merge.
+func (p Phases) Total() time.Duration {
+	return p.Gather + p.Fold + p.Emit + p.Commit + p.Index + p.Upkeep
+}
+
+// Slowest says, in words of an operator, what took the most time, and how much.
+func (p Phases) Slowest() (why string, took time.Duration) {
+	for _, x := range []struct {
+		why  string
+		took time.Duration
+	}{
+		{"store latency", p.Commit}, {"deciding, and reading rows that the events do not tell whole", p.Fold}, {"encoding rows", p.Emit},
+		{"sorting events by key", p.Gather}, {"upkeep", p.Upkeep}, {"the key index", p.Index},
+	} {
+		if x.took > took {
+			why, took = x.why, x.took
+		}
+	}
+	return why, took
+}
+
 // Stats describe a Merger.
 type Stats struct {
 	Rows, Tombstones int64
