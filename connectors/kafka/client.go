@@ -97,7 +97,7 @@ func Dial(ctx context.Context, p Properties, o Options) (*Client, error) {
 		}
 		if !sleep(dialCtx, wait) {
 			c.Close()
-			if ctx.Err() != nil {
+			if errors.Is(ctx.Err(), context.Canceled) {
 				return nil, ctx.Err()
 			}
 			return nil, fmt.Errorf("%w: bootstrap.servers is %q, tried for %s: %w%s", ErrUnreachable,

@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/IBM/sarama"
@@ -93,14 +94,9 @@ func retriable(err error) bool {
 
 // authorization tells whether err is a refusal of credentials.
 func authorization(err error) bool {
-	var k sarama.KError
-	if !errors.As(err, &k) {
-		return false
-	}
-	switch k {
-	case sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
-		sarama.ErrSASLAuthenticationFailed, sarama.ErrUnsupportedSASLMechanism:
-		return true
-	}
-	return false
+	// Is and not As: Sarama wraps the broker's words in a way that hides the code from As.
+	return slices.ContainsFunc([]error{
+		sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
+		sarama.ErrSASLAuthenticationFailed, sarama.ErrUnsupportedSASLMechanism,
+	}, func(refused error) bool { return errors.Is(err, refused) })
 }

@@ -32,6 +32,11 @@ func StartKafka(tb testing.TB, dir string) *Kafka {
 // on which it listens; nil: the same. Addr is the address for clients.
 func StartKafkaBehind(tb testing.TB, dir string, announce func(listens string) string) *Kafka {
 	tb.Helper()
+	return startKafka(tb, dir, announce, nil)
+}
+
+func startKafka(tb testing.TB, dir string, announce func(listens string) string, secure *Secure) *Kafka {
+	tb.Helper()
 	libs := os.Getenv("SLUICE_KAFKA_LIBS")
 	if libs == "" {
 		tb.Skip("SKIPPED: SLUICE_KAFKA_LIBS does not name a folder with Apache Kafka's jars")
@@ -42,19 +47,20 @@ func StartKafkaBehind(tb testing.TB, dir string, announce func(listens string) s
 		k.Addr = announce(k.listens)
 	}
 	controller := fmt.Sprintf("127.0.0.1:%d", FreePort(tb))
+	more := secure.listeners()
 	properties := strings.Join([]string{
 		"process.roles=broker,controller", "node.id=1",
 		"controller.quorum.voters=1@" + controller, "controller.listener.names=CONTROLLER",
-		"listeners=PLAINTEXT://" + k.listens + ",CONTROLLER://" + controller,
-		"advertised.listeners=PLAINTEXT://" + k.Addr,
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listeners=PLAINTEXT://" + k.listens + ",CONTROLLER://" + controller + more,
+		"advertised.listeners=PLAINTEXT://" + k.Addr + more,
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,SASL_PLAINTEXT:SASL_PLAINTEXT",
 		"log.dirs=" + filepath.Join(dir, "log"),
 		"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4",
 		"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1", "transaction.state.log.num.partitions=4",
 		"share.coordinator.state.topic.replication.factor=1", "share.coordinator.state.topic.min.isr=1",
 		"group.initial.rebalance.delay.ms=0", "log.cleaner.dedupe.buffer.size=16777216", "log.retention.ms=-1",
 		"auto.create.topics.enable=false", "",
-	}, "\n")
+	}, "\n") + secure.properties()
 	log4j := strings.Join([]string{
 		"status = warn", "appender.out.type = Console", "appender.out.name = out",
 		"appender.out.layout.type = PatternLayout", "appender.out.layout.pattern = %d{ISO8601} %p [%t] %c{1} - %m%n",
@@ -70,7 +76,7 @@ func StartKafkaBehind(tb testing.TB, dir string, announce func(listens string) s
 		tb.Fatalf("kafka random-uuid: %v", err)
 	}
 	lines := strings.Fields(string(id))
-	format := k.java("kafka.tools.StorageTool", "format", "-t", lines[len(lines)-1], "-c", filepath.Join(dir, "kafka.properties"))
+	format := k.java(append([]string{"kafka.tools.StorageTool", "format", "-t", lines[len(lines)-1], "-c", filepath.Join(dir, "kafka.properties")}, secure.users()...)...)
 	if out, err := format.CombinedOutput(); err != nil {
 		tb.Fatalf("kafka format: %v\n%s", err, out)
 	}
