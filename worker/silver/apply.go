@@ -19,6 +19,7 @@ func bitmapOr(a, b *bitmap) *bitmap { return roaring64.Or(a, b) }
 // apply lets the index follow a commit of ours (D8).
 func (w *work) apply(snap *delta.Snapshot, adds []delta.Add, rows int64, next map[uint32]*bitmap, moved *relocation) {
 	m, x := w.m, w.m.idx
+	w.dropRefs()
 	for _, e := range w.cutEntries {
 		x.Remove(e.Hash, e.File, uint32(e.Position()))
 	}
@@ -50,6 +51,10 @@ func (w *work) apply(snap *delta.Snapshot, adds []delta.Add, rows int64, next ma
 		o := x.AddFile(index.File{Path: a.Path, Rows: rows, Size: a.Size})
 		for i := range w.winners {
 			n := &w.winners[i]
+			if n.life != nil && n.life.ended {
+				m.past.add(n.h, spotAt(n.st, o, int64(i)))
+				continue
+			}
 			put(n.old, n.has, index.At(n.h, n.st, o, int64(i), n.carried))
 		}
 	}
@@ -70,10 +75,10 @@ func (w *work) apply(snap *delta.Snapshot, adds []delta.Add, rows int64, next ma
 // lies: nothing is merged onto it (D8).
 func (m *Merger) checkCount() error {
 	n, exact := m.snap.NumRecords()
-	if !exact || n == m.idx.LiveRows() {
+	if !exact || n == m.idx.LiveRows()+m.past.n {
 		return nil
 	}
-	if err := m.mismatch(fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows())); m.broken != nil {
+	if err := m.mismatch(fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows()+m.past.n)); m.broken != nil {
 		return err
 	}
 	return nil
@@ -155,11 +160,13 @@ func (m *Merger) expire() int {
 	}
 	n := m.idx.Expire(func(_ fold.Hash, g *index.Grave) bool { return g.AtMs < limit })
 	st := m.state
-	before := len(st.Moves) + len(st.Opens) + len(st.Truncates)
+	size := func() int { return len(st.Moves) + len(st.Opens) + len(st.Truncates) + len(st.Ends) }
+	before := size()
+	st.Ends = slices.DeleteFunc(slices.Clone(st.Ends), func(x state.End) bool { return x.AtMs < limit })
 	st.Moves = slices.DeleteFunc(slices.Clone(st.Moves), func(x state.Move) bool { return x.AtMs < limit })
 	st.Opens = slices.DeleteFunc(slices.Clone(st.Opens), func(x state.Open) bool { return x.AtMs < limit })
 	st.Truncates = slices.DeleteFunc(slices.Clone(st.Truncates), func(x state.Truncate) bool { return x.AtMs < limit })
-	if len(st.Moves)+len(st.Opens)+len(st.Truncates) != before {
+	if size() != before {
 		m.pending = true
 		m.remembered()
 	}

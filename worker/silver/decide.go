@@ -19,6 +19,8 @@ type winner struct {
 	// old is the entry that the row replaces, if has is set.
 	old index.Entry
 	has bool
+	// life is set in a history, but for a row as it came that has not ended.
+	life *lifetime
 }
 
 // deletion is a key that goes.

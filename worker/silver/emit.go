@@ -203,6 +203,25 @@ func (w *work) appendOwn(b *columnar.Builder, at int, name string, part []winner
 			} else {
 				b.AppendString(at, w.m.carriedJSON(x.img))
 			}
+		case evolve.ColStart:
+			if x.life != nil {
+				b.AppendInt(at, x.life.fromUs)
+			} else {
+				b.AppendInt(at, changeMicros(w.events[x.ev].c))
+			}
+		case evolve.ColEnd:
+			if x.life != nil && x.life.ended {
+				b.AppendInt(at, x.life.endUs)
+			} else {
+				b.AppendNull(at)
+			}
+		case evolve.ColEndSequence:
+			if x.life != nil && x.life.ended {
+				buf = x.life.end.Append(buf[:0])
+				b.AppendBytes(at, buf)
+			} else {
+				b.AppendNull(at)
+			}
 		case evolve.ColDeleted:
 			b.AppendBool(at, x.img != nil && x.img.Deleted)
 		default:

@@ -75,7 +75,14 @@ type work struct {
 	cutRows    map[uint32]*bitmap
 	cutEntries []index.Entry
 	sets       map[fold.Hash]*rowSet
-	setOrder   []fold.Hash
+	// Of a history: the keys that are folded, the rows that go.
+	hist         []histGroup
+	histPrefixes map[prefixKey]*fold.HistoryOutput
+	goneRefs     []rowRef
+	cutSets      []cutRow
+	// partial: only rows that a truncate ends are written, the rest waits for the next attempt.
+	partial  bool
+	setOrder []fold.Hash
 }
 
 type truncate struct {
@@ -290,6 +297,10 @@ func (w *work) truncate(c *connectors.Change) {
 	}
 	p := w.partition(c.Record)
 	st := w.stamp(c, p)
+	if st.Pos == "" && w.m.history() {
+		w.reject(c, connectors.ClassApply, "a history (silver.scd.type=2) needs the position of a truncate, which the event does not tell")
+		return
+	}
 	w.truncs = append(w.truncs, truncate{c: c, st: st, after: len(w.events)})
 }
 

@@ -78,6 +78,7 @@ type rowLife struct {
 	entry index.Entry
 	old   bool // in the table
 	dead  bool
+	life  *lifetime // of a history: when it ended
 }
 
 type removal struct {
@@ -87,6 +88,7 @@ type removal struct {
 	entry   index.Entry
 	old     bool // in the index
 	changed bool
+	us      int64 // of a history: when the source committed it
 }
 
 // foldSets merges the events of a table without key.
@@ -115,7 +117,8 @@ func (w *work) foldSets(ctx context.Context) error {
 			w.m.idx.Each(e.h, func(x index.Entry) bool {
 				if x.File == index.Dead {
 					g := w.m.idx.Grave(x)
-					s.gone = append(s.gone, removal{st: g.Stamp, add: g.Add, matched: g.Add != (fold.Stamp{}), atMs: g.AtMs, entry: x, old: true})
+					s.gone = append(s.gone, removal{st: g.Stamp, add: g.Add, matched: g.Add != (fold.Stamp{}), atMs: g.AtMs, entry: x, old: true,
+						us: w.endUs(e.h, g.Stamp)})
 				} else if w.cutRows == nil || !w.cut(x) {
 					s.live = append(s.live, rowLife{entry: x, old: true})
 				}
@@ -128,6 +131,7 @@ func (w *work) foldSets(ctx context.Context) error {
 	if err := w.loadStamps(ctx); err != nil {
 		return err
 	}
+	w.dropCut()
 	slices.SortStableFunc(order, func(a, b done) int {
 		x, y := &w.events[a.i], &w.events[b.i]
 		if c := fold.Compare(x.st, y.st); c != 0 {
@@ -143,6 +147,9 @@ func (w *work) foldSets(ctx context.Context) error {
 		} else {
 			s.add(w, e, d.i, d.img)
 		}
+	}
+	if w.m.history() {
+		return w.settleHistorySets(ctx)
 	}
 	for _, h := range w.setOrder {
 		w.settleSet(w.sets[h])
@@ -190,6 +197,10 @@ func (w *work) loadStamps(ctx context.Context) error {
 }
 
 func (s *rowSet) add(w *work, e *event, i int32, img *fold.Image) {
+	if w.ended(e) {
+		w.res.Duplicates++
+		return
+	}
 	for k := range s.live {
 		if fold.Compare(e.st, s.live[k].st) == 0 || sameOffset(e.st, s.live[k].st) {
 			w.res.Duplicates++
@@ -206,10 +217,17 @@ func (s *rowSet) add(w *work, e *event, i int32, img *fold.Image) {
 		if g := &s.gone[k]; !g.matched && fold.Compare(e.st, g.st) < 0 {
 			g.matched, g.add, g.changed = true, e.st, true
 			w.res.Stale++
+			if w.m.history() {
+				s.live = append(s.live, rowLife{st: e.st, ev: i, img: img, dead: true, life: w.setLife(img, g.st, g.us, e)})
+			}
 			return
 		}
 	}
-	s.live = append(s.live, rowLife{st: e.st, ev: i, img: img})
+	l := rowLife{st: e.st, ev: i, img: img}
+	if t := w.cutLate(e); t != nil {
+		l.dead, l.life = true, &lifetime{fromUs: img.Meta.TsUs, ended: true, end: t.Stamp, endUs: t.Us}
+	}
+	s.live = append(s.live, l)
 }
 
 func (s *rowSet) remove(w *work, e *event) {
@@ -226,9 +244,10 @@ func (s *rowSet) remove(w *work, e *event) {
 			best = k
 		}
 	}
-	g := removal{st: e.st, atMs: e.c.Record.TimestampMs, changed: true}
+	g := removal{st: e.st, atMs: e.c.Record.TimestampMs, changed: true, us: changeMicros(e.c)}
 	if best >= 0 {
 		s.live[best].dead = true
+		s.live[best].life = &lifetime{ended: true, end: e.st, endUs: g.us}
 		g.matched, g.add = true, s.live[best].st
 	}
 	s.gone = append(s.gone, g)

@@ -26,6 +26,10 @@ type rowKey struct {
 	st      fold.Stamp
 	row     int64
 	carried bool
+	// Of a row of a history: whether and where it ended, and of which event it is.
+	ended bool
+	end   fold.Stamp
+	event string
 }
 
 // keyReader computes hashes and sequences of the rows of a file.
@@ -38,11 +42,13 @@ type keyReader struct {
 	names   []string
 	seq     int
 	carried int
+	end     int
+	event   int
 	buf     []byte
 }
 
 func (m *Merger) keyReader(sch schema.Schema) *keyReader {
-	r := &keyReader{m: m, sch: sch, seq: -1, carried: -1}
+	r := &keyReader{m: m, sch: sch, seq: -1, carried: -1, end: -1, event: -1}
 	src := evolve.New(sch, evolve.Policy{})
 	if m.keyed() {
 		for _, k := range m.keys {
@@ -63,6 +69,10 @@ func (m *Merger) keyReader(sch schema.Schema) *keyReader {
 	if sch.Index(evolve.ColCarried) >= 0 {
 		r.carried = len(r.cols)
 		r.cols = append(r.cols, evolve.ColCarried)
+	}
+	if sch.Index(evolve.ColEndSequence) >= 0 {
+		r.end = len(r.cols)
+		r.cols = append(r.cols, evolve.ColEndSequence)
 	}
 	for _, c := range r.cols {
 		r.types = append(r.types, sch.Fields[sch.Index(c)].Type)
@@ -113,6 +123,15 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 	if k.st, err = fold.Parse(columnar.ValueAt(b.Record.Column(r.seq), r.types[r.seq], i).Str); err != nil {
 		return k, fmt.Errorf("row %d has no sequence: it was not written by Sluice: %w", k.row, err)
 	}
+	if r.end >= 0 && !b.Record.Column(r.end).IsNull(i) {
+		k.ended = true
+		if k.end, err = fold.Parse(columnar.ValueAt(b.Record.Column(r.end), r.types[r.end], i).Str); err != nil {
+			return k, fmt.Errorf("row %d: %s: %w", k.row, evolve.ColEndSequence, err)
+		}
+	}
+	if r.event >= 0 {
+		k.event = columnar.ValueAt(b.Record.Column(r.event), r.types[r.event], i).Str
+	}
 	k.carried = r.carried >= 0 && !b.Record.Column(r.carried).IsNull(i)
 	return k, nil
 }
@@ -140,8 +159,9 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 		x.Reserve(int(n))
 	}
 	files := slices.Collect(snap.Files())
-	var mu sync.Mutex // of x.files, twice and max32
+	var mu sync.Mutex // of x.files, old, twice and max32
 	bulk, max32 := x.Bulk(), &maxima{}
+	old := newPast()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for _, a := range files {
@@ -180,8 +200,15 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 				if len(keys) == cap(keys) {
 					flush()
 				}
-				keys = append(keys, index.At(k.h, k.st, o, k.row, k.carried))
 				local.see(k.st)
+				if k.ended {
+					local.see(k.end)
+					mu.Lock()
+					old.add(k.h, spotAt(k.st, o, k.row))
+					mu.Unlock()
+					return nil
+				}
+				keys = append(keys, index.At(k.h, k.st, o, k.row, k.carried))
 				return nil
 			})
 			flush()
@@ -197,8 +224,9 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 		return nil, err
 	}
 	m.observeTable(snap, max32)
+	m.past = old
 	m.stats.Rebuilds++
-	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows(), "tombstones", x.Tombstones(),
+	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows()+old.n, "tombstones", x.Tombstones(),
 		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes(), "took", time.Since(start).Round(time.Millisecond))
 	return x, nil
 }
@@ -269,13 +297,21 @@ func (m *Merger) observeTable(snap *delta.Snapshot, seen *maxima) {
 		var s struct {
 			Max map[string]json.RawMessage `json:"maxValues"`
 		}
-		var text string
-		if json.Unmarshal([]byte(a.Stats), &s) != nil || json.Unmarshal(s.Max[evolve.ColTimestamp], &text) != nil {
+		if json.Unmarshal([]byte(a.Stats), &s) != nil {
 			continue
 		}
-		if t, err := time.Parse(time.RFC3339, text); err == nil {
-			newest = max(newest, t.UnixNano()+int64(time.Millisecond)) // statistics are cut off to ms
+		for _, col := range []string{evolve.ColTimestamp, evolve.ColEnd} {
+			var text string
+			if json.Unmarshal(s.Max[col], &text) != nil {
+				continue
+			}
+			if t, err := time.Parse(time.RFC3339, text); err == nil {
+				newest = max(newest, t.UnixNano()+int64(time.Millisecond)) // statistics are cut off to ms
+			}
 		}
+	}
+	for i := range m.state.Ends {
+		newest = max(newest, m.state.Ends[i].Us*int64(time.Microsecond))
 	}
 	for i := range m.state.Tombs {
 		newest = max(newest, m.state.Tombs[i].AtMs*int64(time.Millisecond))
@@ -315,9 +351,14 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 		err = r.each(ctx, a.Path, a.Size, func(row int64) bool {
 			return has(was, row) != has(del, row)
 		}, func(k rowKey) error {
-			if has(del, k.row) {
+			switch {
+			case k.ended && has(del, k.row):
+				m.past.remove(k.h, spotAt(k.st, o, k.row))
+			case k.ended:
+				m.past.add(k.h, spotAt(k.st, o, k.row))
+			case has(del, k.row):
 				x.Remove(k.h, o, uint32(k.row))
-			} else {
+			default:
 				x.Insert(index.At(k.h, k.st, o, k.row, k.carried))
 			}
 			return nil
@@ -345,6 +386,10 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 		}
 		o := x.AddFile(index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del})
 		err = r.each(ctx, a.Path, a.Size, func(row int64) bool { return !has(del, row) }, func(k rowKey) error {
+			if k.ended {
+				m.past.add(k.h, spotAt(k.st, o, k.row))
+				return nil
+			}
 			e := index.At(k.h, k.st, o, k.row, k.carried)
 			if m.keyed() {
 				old, ok, more := x.Get(k.h)
@@ -379,6 +424,7 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 		for _, e := range drop {
 			x.Remove(e.Hash, e.File, uint32(e.Position()))
 		}
+		m.past.dropFiles(gone)
 		for _, o := range lost {
 			x.DropFile(o)
 		}
@@ -388,8 +434,8 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 	m.log.Info("followed changes of the table by others", "version", snap.Version, "new files", len(fresh), "gone files", len(lost),
 		"keys twice", dup, "took", time.Since(start).Round(time.Millisecond))
 	m.loaded = true
-	if n, exact := snap.NumRecords(); exact && n != x.LiveRows() {
-		m.log.Error("the key index does not agree with the table: building it anew", "rows", n, "index", x.LiveRows(), "version", snap.Version)
+	if n, exact := snap.NumRecords(); exact && n != x.LiveRows()+m.past.n {
+		m.log.Error("the key index does not agree with the table: building it anew", "rows", n, "index", x.LiveRows()+m.past.n, "version", snap.Version)
 		m.stats.Mismatches++
 		m.loaded = false
 		idx, err := m.buildIndex(ctx, snap)

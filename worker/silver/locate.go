@@ -96,18 +96,46 @@ func (w *work) images(ctx context.Context, file uint32, rows []int64) ([]*fold.I
 	return out, nil
 }
 
+// versions reads rows of a history.
+func (w *work) versions(ctx context.Context, file uint32, rows []int64) ([]fold.Version, error) {
+	f := w.m.idx.File(file)
+	sch := w.m.cols.Schema
+	rec, err := w.m.readRows(ctx, f.Path, f.Size, nil, sch, rows)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]fold.Version, len(rows))
+	r := w.m.imageReader(rec, sch)
+	for i := range out {
+		v := &out[i]
+		if v.Image, err = r.at(i); err != nil {
+			return nil, fmt.Errorf("row %d of %s: %w", rows[i], f.Path, err)
+		}
+		v.FromUs = columnar.ValueAt(rec.Column(r.start), sch.Fields[r.start].Type, i).Int
+		if q := r.text(r.endSeq, i); q != "" {
+			v.Ended, v.EndUs = true, columnar.ValueAt(rec.Column(r.end), sch.Fields[r.end].Type, i).Int
+			if v.End, err = fold.Parse(q); err != nil {
+				return nil, fmt.Errorf("row %d of %s: %s: %w", rows[i], f.Path, evolve.ColEndSequence, err)
+			}
+		}
+	}
+	return out, nil
+}
+
 // imageReader makes images of the rows of a record of the table.
 type imageReader struct {
 	m                                              *Merger
 	rec                                            arrow.Record
 	sch                                            schema.Schema
 	op, ts, event, seq, rescued, carried, deletedC int
+	start, end, endSeq                             int
 }
 
 func (m *Merger) imageReader(rec arrow.Record, sch schema.Schema) *imageReader {
 	return &imageReader{m: m, rec: rec, sch: sch, op: sch.Index(evolve.ColOperation), ts: sch.Index(evolve.ColTimestamp),
 		event: sch.Index(evolve.ColEventID), seq: sch.Index(evolve.ColSequence), rescued: sch.Index(evolve.ColRescued),
-		carried: sch.Index(evolve.ColCarried), deletedC: sch.Index(evolve.ColDeleted)}
+		carried: sch.Index(evolve.ColCarried), deletedC: sch.Index(evolve.ColDeleted),
+		start: sch.Index(evolve.ColStart), end: sch.Index(evolve.ColEnd), endSeq: sch.Index(evolve.ColEndSequence)}
 }
 
 func (r *imageReader) text(col, row int) string {

@@ -90,6 +90,10 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 			}
 			return res, nil
 		}
+		if w.partial {
+			attempt--
+			continue
+		}
 		if attempt == maxAttempts {
 			return res, m.failed(fmt.Errorf("merge into %s: others changed the table %d times in a row", m.opt.Path, attempt))
 		}
@@ -142,10 +146,19 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 	if err := w.findCut(ctx); err != nil {
 		return w.res, false, err
 	}
-	if m.keyed() {
+	if w.partial {
+		w.cutAlone()
+	} else if m.keyed() {
 		if err := w.sweepGhosts(ctx); err != nil {
 			return w.res, false, err
 		}
+	}
+	if m.keyed() && m.history() {
+		w.heal()
+		if err := w.foldHistory(ctx); err != nil {
+			return w.res, false, err
+		}
+	} else if m.keyed() {
 		if err := w.decideGroups(ctx); err != nil {
 			return w.res, false, err
 		}
@@ -158,7 +171,7 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 	}
 	w.res.Took.Fold = m.now().Sub(start)
 	w.res.Upserted = len(w.winners)
-	if len(w.feeds) == 0 {
+	if len(w.feeds) == 0 && !w.partial {
 		return w.res, false, nil
 	}
 	for _, d := range w.dels {
@@ -392,7 +405,7 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		w.apply(out.Snapshot, adds, fileRows, next, moved)
 		w.res.Committed, w.res.Version = true, out.Version
 		w.res.Took.Index = m.now().Sub(start)
-		return w.res, false, m.checkCount()
+		return w.res, w.partial, m.checkCount()
 	case delta.Unknown:
 		return w.res, false, m.readBack(ctx, w, out)
 	}
@@ -442,6 +455,9 @@ func (w *work) input() []byte {
 			b = append(b, x.img.Meta.Op, byte(len(x.img.From)), byte(len(x.img.Rescue)))
 			b = append(b, x.img.Meta.EventID...)
 		}
+		if x.life != nil && x.life.ended {
+			b = x.life.end.Append(b)
+		}
 		_, _ = h.Write(b)
 	}
 	sum := h.Sum128().Bytes()
@@ -476,6 +492,11 @@ func (m *Merger) ensureOwn() {
 	m.cols.Ensure(evolve.ColSequence, schema.Of(schema.Binary))
 	if m.soft() {
 		m.cols.Ensure(evolve.ColDeleted, schema.Of(schema.Boolean))
+	}
+	if m.history() {
+		m.cols.Ensure(evolve.ColStart, schema.Of(schema.Timestamp))
+		m.cols.Ensure(evolve.ColEnd, schema.Of(schema.Timestamp))
+		m.cols.Ensure(evolve.ColEndSequence, schema.Of(schema.Binary))
 	}
 }
 

@@ -232,9 +232,9 @@ func TestNewLineage(t *testing.T) {
 func TestWhatCannotBeDoneIsRefused(t *testing.T) {
 	t.Parallel()
 	conf := sinkConfig()
-	conf.SilverSCDType = 2
+	conf.SilverPartitionBy = []string{"a"}
 	_, err := silver.Open(context.Background(), silver.Options{Bucket: mem.New("l"), Path: "t", Connector: "c", Config: conf})
-	if err == nil || !strings.Contains(err.Error(), "silver.scd.type") {
+	if err == nil || !strings.Contains(err.Error(), "silver.partition.by") {
 		t.Fatalf("%v", err)
 	}
 }

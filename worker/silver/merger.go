@@ -39,12 +39,15 @@ type Merger struct {
 	keyPlans map[*connectors.Shape]*keyPlan
 
 	idx    *index.Index
+	past   *past // of a history: the ended versions
 	store  *state.Store
 	state  *state.State
 	stateM int64 // number of the valid state object, -1: none
 	// opens and moved are the keys of state.Opens and state.Moves.
 	opens map[fold.Hash]bool
 	moved map[fold.Hash][]int32 // indexes in state.Moves
+	// ends are indexes in state.Ends.
+	ends map[fold.Hash][]int32
 
 	// durable is the progress in the table, merged what was merged: ahead of it by batches that changed nothing.
 	durable, merged map[string]int64
@@ -115,7 +118,7 @@ func (m *Merger) load(ctx context.Context) error {
 		case errors.Is(err, delta.ErrNotTable):
 			m.cols = evolve.New(schema.Schema{}, m.policy())
 			m.decided, m.keys = false, nil
-			m.idx, m.stateM = index.New(-1), -1
+			m.idx, m.past, m.stateM = index.New(-1), newPast(), -1
 			if m.state == nil {
 				m.state = state.New()
 			}
@@ -148,6 +151,10 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 	text, ok := snap.Property(propKeys)
 	if !ok {
 		return fmt.Errorf("%s is a Delta table that Sluice did not make (property %s is missing): choose another silver.path", m.table.URL(), propKeys)
+	}
+	if is := snap.Schema().Index(evolve.ColEndSequence) >= 0; is != m.history() {
+		return fmt.Errorf("%s %s: silver.scd.type of a table cannot change; choose another silver.path", m.table.URL(),
+			map[bool]string{true: "is a history (silver.scd.type=2)", false: "is no history (silver.scd.type=1)"}[is])
 	}
 	keys, err := decodeKeys(text)
 	if err != nil {
@@ -202,6 +209,11 @@ func (m *Merger) remembered() {
 		h := m.state.Moves[i].From
 		m.moved[h] = append(m.moved[h], int32(i))
 	}
+	m.ends = map[fold.Hash][]int32{}
+	for i := range m.state.Ends {
+		h := m.state.Ends[i].Hash
+		m.ends[h] = append(m.ends[h], int32(i))
+	}
 }
 
 // Progress gives the last bronze version of a feed that was merged, -1 for none.
@@ -223,7 +235,7 @@ func (m *Merger) Durable(feed string) int64 {
 // Stats describe the Merger.
 func (m *Merger) Stats() Stats {
 	s := m.stats
-	s.Rows, s.Tombstones, s.IndexBytes, s.Version = m.idx.LiveRows(), int64(m.idx.Tombstones()), m.idx.MemoryBytes(), m.idx.Version
+	s.Rows, s.Tombstones, s.IndexBytes, s.Version = m.idx.LiveRows()+m.past.n, int64(m.idx.Tombstones()), m.idx.MemoryBytes()+m.past.bytes(), m.idx.Version
 	if m.snap != nil {
 		s.Files = m.snap.NumFiles()
 	}
@@ -240,7 +252,7 @@ func (m *Merger) Close(ctx context.Context) error {
 			return err
 		}
 	}
-	m.ready, m.idx, m.state = false, index.New(-1), state.New()
+	m.ready, m.idx, m.past, m.state = false, index.New(-1), newPast(), state.New()
 	return nil
 }
 

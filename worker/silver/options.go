@@ -47,7 +47,7 @@ func supported(c *config.Sink) error {
 		key string
 		set bool
 	}{
-		{"silver.scd.type=2", c.SilverSCDType == 2}, {"silver.partition.by", len(c.SilverPartitionBy) > 0},
+		{"silver.partition.by", len(c.SilverPartitionBy) > 0},
 		{"silver.sequence.by", len(c.SilverSequenceBy) > 0}, {"silver.change.data.feed", c.SilverCDF},
 	} {
 		if k.set {

@@ -33,6 +33,9 @@ type rowMove struct {
 	h          fold.Hash
 	file, row  uint32
 	to, newRow uint32 // to: index into files
+	// was is the spot of an ended version of a history; ended tells that it is one.
+	was   spot
+	ended bool
 }
 
 func (r *relocation) from(o uint32) bool { return r != nil && r.froms[o] }
@@ -68,6 +71,7 @@ func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, or
 		}
 	}
 	hashes := m.rowHasher(to)
+	ends := m.endReader(to)
 	for _, o := range ordinals {
 		f := m.idx.File(o)
 		r.froms[o] = true
@@ -105,7 +109,13 @@ func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, or
 				if err != nil {
 					return nil, err
 				}
-				r.moves = append(r.moves, rowMove{h, o, uint32(old), uint32(len(r.files)), uint32(rows) + uint32(i)})
+				mv := rowMove{h: h, file: o, row: uint32(old), to: uint32(len(r.files)), newRow: uint32(rows) + uint32(i)}
+				if ends != nil {
+					if mv.was, mv.ended, err = ends(rec, i, o, old); err != nil {
+						return nil, err
+					}
+				}
+				r.moves = append(r.moves, mv)
 			}
 			if rec, err = m.unrescue(rec, to); err != nil {
 				return nil, err
@@ -172,6 +182,21 @@ func (m *Merger) rowHasher(sch schema.Schema) func(rec arrow.Record, row int) (f
 	}
 }
 
+// endReader tells which rows of a history have ended, and their spots. nil: the table is no history.
+func (m *Merger) endReader(sch schema.Schema) func(rec arrow.Record, row int, file uint32, at int64) (spot, bool, error) {
+	end, seq := sch.Index(evolve.ColEndSequence), sch.Index(evolve.ColSequence)
+	if end < 0 {
+		return nil
+	}
+	return func(rec arrow.Record, row int, file uint32, at int64) (spot, bool, error) {
+		if rec.Column(end).IsNull(row) {
+			return spot{}, false, nil
+		}
+		st, err := fold.Parse(columnar.ValueAt(rec.Column(seq), sch.Fields[seq].Type, row).Str)
+		return spotAt(st, file, at), true, err
+	}
+}
+
 // place lets the index point to the new files.
 func (m *Merger) place(r *relocation) {
 	if r == nil {
@@ -183,6 +208,12 @@ func (m *Merger) place(r *relocation) {
 	}
 	for i := range r.moves {
 		v := &r.moves[i]
+		if v.ended {
+			if !m.past.move(v.h, v.was, to[v.to], v.newRow) {
+				m.loaded = false
+			}
+			continue
+		}
 		if !m.idx.Move(v.h, v.file, v.row, to[v.to], v.newRow) {
 			m.loaded = false // found by checkCount's sum or not: an index that misses a row is not to be trusted
 		}

@@ -55,8 +55,8 @@ func (m *Merger) mismatch(why string) error {
 
 // compare tells a difference between index and table, "" for none.
 func (m *Merger) compare(ctx context.Context, rows int) (string, error) {
-	if n, exact := m.snap.NumRecords(); exact && n != m.idx.LiveRows() {
-		return fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows()), nil
+	if n, exact := m.snap.NumRecords(); exact && n != m.idx.LiveRows()+m.past.n {
+		return fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows()+m.past.n), nil
 	}
 	if why := m.compareEntries(rows); why != "" {
 		return why, nil
@@ -136,6 +136,10 @@ func (m *Merger) compareFile(ctx context.Context, o uint32, n int) (string, erro
 			}
 			return !found
 		})
+		if k.ended && !found {
+			found = m.past.find(k.h, spotAt(k.st, o, row)) >= 0
+			marked = found
+		}
 		switch live := !has(del, row); {
 		case live && !found:
 			return fmt.Sprintf("row %d of %s is not in the index", row, f.Path), nil
@@ -184,7 +188,11 @@ func (w *work) heal() {
 	slices.SortFunc(w.m.twice, fold.ByHash)
 	w.m.twice = slices.Compact(w.m.twice)
 	for _, h := range w.m.twice[:min(len(w.m.twice), healBatch)] {
-		w.complexOf(h)
+		if w.m.history() {
+			w.hist[w.histOf(h)].own = true
+		} else {
+			w.complexOf(h)
+		}
 		w.healed++
 	}
 }

@@ -29,6 +29,8 @@ type source struct {
 	emitted []simEvent            // in the order of the connector
 	src     *connectors.Source
 	nextID  int64
+	commits []simCommit // what the database showed after each transaction
+	upserts int
 	offsets []int64
 }
 
@@ -124,7 +126,16 @@ func (s *source) position(c *connectors.Change, lsn uint64) {
 	c.Position = connectors.Position(append(b, sub))
 }
 
+// simCommit is the state of the database at a time.
+type simCommit struct {
+	ts   int64
+	rows []string
+}
+
 func (s *source) emit(c connectors.Change, part int) {
+	if c.Kind == connectors.RowChange && c.Op != connectors.Delete {
+		s.upserts++
+	}
 	s.emitted = append(s.emitted, simEvent{c: c, part: part})
 	if c.Op == connectors.Delete && s.mode.tombs {
 		t := connectors.Change{Kind: connectors.Tombstone, Op: connectors.Delete, Key: c.Key, NewKey: c.NewKey}
@@ -138,6 +149,7 @@ func (s *source) transaction(fn func()) {
 	s.txN = 0
 	s.ts += 1_000_000 + int64(s.rng.IntN(50))*1_000_000
 	fn()
+	s.commits = append(s.commits, simCommit{s.ts, s.lines()})
 	s.lsn += 40
 	s.seq0 = s.lsn
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"testing"
 
 	"sluice.io/sluice/connectors"
@@ -147,6 +149,7 @@ func TestStreams(t *testing.T) {
 			s := streams.Load(t, name)
 			for table, want := range s.Tables {
 				changes := decodeStream(t, s, want.Topics)
+				t.Run(table+"/history", func(t *testing.T) { historyOfStream(t, changes, want) })
 				for seed := range seeds {
 					t.Run(fmt.Sprintf("%s/%d", table, seed), func(t *testing.T) {
 						rng := rand.New(rand.NewPCG(uint64(seed), 7))
@@ -171,6 +174,68 @@ func TestStreams(t *testing.T) {
 			}
 		})
 	}
+}
+
+// historyOfStream merges a stream as a history, in two orders and both modes. The versions that have not ended are the rows that the
+// database showed; each change of a row, repeats aside, made one version; both orders make the same ones.
+func historyOfStream(t *testing.T, changes []connectors.Change, want *streams.Table) {
+	var first []string
+	for _, mode := range []string{"deletion-vectors", "copy-on-write"} {
+		rng := rand.New(rand.NewPCG(9, 7))
+		in := changes
+		if mode == "copy-on-write" {
+			in = interleave(rng, changes)
+		}
+		b := mem.New("lake")
+		conf := sinkConfig()
+		conf.SilverSCDType, conf.SilverMergeMode = 2, mode
+		mergeAll(t, rng, b, conf, in, true)
+		var now, all []string
+		for _, l := range canonicalRows(t, b, "silver/t") {
+			if strings.Contains(l, `"__END_AT":null`) {
+				now = append(now, l)
+			}
+			all = append(all, eventOf.ReplaceAllString(l, ""))
+		}
+		if d := want.Compare(now); len(d) > 0 {
+			t.Fatalf("%s: %d differences, the first: %s", mode, len(d), d[0])
+		}
+		if made := versionsOf(changes); made > 0 && len(all) != made {
+			t.Errorf("%s: %d versions of %d changes", mode, len(all), made)
+		}
+		t.Logf("%s: %d versions, %d of them now; %d positioned changes", mode, len(all), len(now), versionsOf(changes))
+		if first == nil {
+			first = all
+			continue
+		}
+		slices.Sort(first)
+		slices.Sort(all)
+		if !slices.Equal(first, all) {
+			t.Errorf("another order made other versions:\n%s", diff(all, first))
+		}
+	}
+}
+
+// eventOf is what the first of several repeats of an event decides.
+var eventOf = regexp.MustCompile(`"(_event_id|_cdc_sequence|_cdc_end_sequence|_cdc_carried)":("[^"]*(\\"[^"]*)*"|null),?`)
+
+// versionsOf counts the changes that make a version, by position; 0 where a key shift may bring versions back, or there is no key.
+func versionsOf(changes []connectors.Change) int {
+	seen := map[string]bool{}
+	for i := range changes {
+		c := &changes[i]
+		if c.Kind == connectors.TruncateTable {
+			continue
+		}
+		if c.Kind != connectors.RowChange || c.Op == connectors.Delete {
+			continue
+		}
+		if c.Key.IsZero() || c.Position == "" || c.PosQuality != connectors.Exact {
+			return 0
+		}
+		seen[string(c.Position)+fmt.Sprint(c.Key.Values)] = true
+	}
+	return len(seen)
 }
 
 // mergeAll merges changes cut into random batches.

@@ -114,13 +114,20 @@ func (w *work) sweepFile(ctx context.Context, s *sweep, o uint32, es []index.Ent
 			continue
 		}
 		e := byRow[row]
+		n++
+		if w.m.history() {
+			g := w.histOf(e.Hash)
+			w.hist[g].events = append(w.hist[g].events, fold.Event{Stamp: s.st, Op: connectors.Delete, TsUs: changeMicros(s.c)})
+			w.hist[g].own = true
+			w.need(g, s.st)
+			continue
+		}
 		c := &w.complex[w.complexOf(e.Hash)]
 		gone := fold.Event{Stamp: s.st, Op: connectors.Delete}
 		if w.m.soft() {
 			gone.Image = &fold.Image{Meta: fold.Meta{Op: 'd', TsUs: changeMicros(s.c), EventID: s.c.Record.EventID()}}
 		}
 		c.extra = append(c.extra, gone)
-		n++
 	}
 	return n, nil
 }

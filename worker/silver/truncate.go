@@ -42,7 +42,7 @@ func (w *work) applyTruncates() {
 			w.putTruncate(&truncate{c: s.c, st: s.st})
 		}
 	}
-	if len(w.state.Truncates) == 0 {
+	if len(w.state.Truncates) == 0 || w.m.history() {
 		return
 	}
 	for i := range w.events {
@@ -65,8 +65,18 @@ func sameTable(a, b *connectors.Change) bool {
 
 func (w *work) putTruncate(t *truncate) {
 	key := tableKey(t.c.Source)
+	us := int64(0)
+	if w.m.history() {
+		us = changeMicros(t.c)
+	}
 	for k := range w.state.Truncates {
 		s := &w.state.Truncates[k]
+		if us != 0 {
+			if s.Table == key && fold.Compare(s.Stamp, t.st) == 0 {
+				return
+			}
+			continue // a history needs all of them
+		}
 		if s.Table == key {
 			if fold.Compare(s.Stamp, t.st) < 0 {
 				s.Stamp, s.AtMs = t.st, t.c.Record.TimestampMs
@@ -75,7 +85,7 @@ func (w *work) putTruncate(t *truncate) {
 			return
 		}
 	}
-	w.state.Truncates = append(w.state.Truncates, state.Truncate{Topic: t.c.Record.Topic, Table: key, Stamp: t.st, AtMs: t.c.Record.TimestampMs})
+	w.state.Truncates = append(w.state.Truncates, state.Truncate{Topic: t.c.Record.Topic, Table: key, Stamp: t.st, AtMs: t.c.Record.TimestampMs, Us: us})
 	w.stateNew = true
 }
 
@@ -90,6 +100,9 @@ func (w *work) cut(e index.Entry) bool {
 func (w *work) findCut(ctx context.Context) error {
 	if len(w.truncs) == 0 {
 		return nil
+	}
+	if w.m.history() {
+		return w.cutHistory(ctx)
 	}
 	w.cutRows = map[uint32]*bitmap{}
 	if w.m.snap == nil {

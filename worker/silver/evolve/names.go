@@ -23,12 +23,14 @@ const (
 	ColDeleted = "_cdc_deleted"
 	// ColStart and ColEnd bound the validity of a version under silver.scd.type=2.
 	ColStart, ColEnd = "__START_AT", "__END_AT"
+	// ColEndSequence is the sequence of the event that ended a version. Only histories have it.
+	ColEndSequence = "_cdc_end_sequence"
 )
 
 // reserved names cannot be those of source columns: ours, and those of Delta's change data feed.
 var reserved = map[string]bool{
 	ColOperation: true, ColTimestamp: true, ColEventID: true, ColSequence: true, ColRescued: true, ColCarried: true,
-	ColDeleted: true, "__start_at": true, "__end_at": true,
+	ColDeleted: true, "__start_at": true, "__end_at": true, ColEndSequence: true,
 	"_change_type": true, "_commit_version": true, "_commit_timestamp": true,
 }
 

@@ -13,6 +13,8 @@ type Event struct {
 	// Sub orders the changes of one record, which share its offset.
 	Sub int32
 	Op  connectors.Op // Insert, Update, Read, Delete
+	// TsUs is when the source committed it, in µs. History needs it.
+	TsUs int64
 	// Tx is equal for the events of one transaction and differs from those of others; "" where that is not known.
 	Tx string
 	// Image holds an upsert's row: Vals in all four states, Meta, Rescue. nil for deletes, unless soft deletes keep Before.
@@ -537,21 +539,29 @@ func TxKey(c *connectors.Change) string {
 	if c.Source == nil || c.Op == connectors.Read {
 		return ""
 	}
-	n := 0
-	switch strings.ToLower(c.Source.Connector) {
-	case "postgresql": // the commit before this transaction's
-		n = 8
-	case "mariadb": // the GTID's sequence
-		n = 8
-	case "sqlserver": // the commit
-		n = 10
-	case "oracle":
-		n = 16
-	}
+	n := TxLen(c.Source)
 	if n == 0 || len(c.Position) < n {
 		return ""
 	}
 	return string(c.Position[:n])
+}
+
+// TxLen is how many bytes of a source's positions are the same for all changes of a transaction, 0 where none tell it.
+func TxLen(s *connectors.Source) int {
+	if s == nil {
+		return 0
+	}
+	switch strings.ToLower(s.Connector) {
+	case "postgresql": // the commit before this transaction's
+		return 8
+	case "mariadb": // the GTID's sequence
+		return 8
+	case "sqlserver": // the commit
+		return 10
+	case "oracle":
+		return 16
+	}
+	return 0
 }
 
 // Newest gives the index of the newest of some stamps.
@@ -594,7 +604,11 @@ func (o *Output) Same(base *Base) bool {
 	case o.Image == nil:
 		return false
 	}
-	a, b := o.Image, base.Image
+	return sameImage(o.Image, base.Image)
+}
+
+// sameImage tells whether two images make the same row.
+func sameImage(a, b *Image) bool {
 	if a.Stamp.Seq() != b.Stamp.Seq() || a.Meta != b.Meta || a.Deleted != b.Deleted || a.Origin != b.Origin || a.Guess != b.Guess || len(a.From) != len(b.From) || len(a.Rescue) != len(b.Rescue) {
 		return false
 	}

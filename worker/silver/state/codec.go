@@ -193,6 +193,23 @@ func (s *State) Encode() []byte {
 			e.i(s.Watermarks[k])
 		}
 	})
+	section(10, func(e *enc) {
+		for _, x := range s.Ends {
+			e.hash(x.Hash)
+			e.stamp(x.Stamp)
+			e.i(x.Us)
+			e.i(x.AtMs)
+			e.row(x.Before)
+		}
+	})
+	section(11, func(e *enc) {
+		for i, t := range s.Truncates {
+			if t.Us != 0 {
+				e.u(uint64(i))
+				e.i(t.Us)
+			}
+		}
+	})
 	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
 }
 
@@ -221,7 +238,7 @@ func (s *State) item(in *dec, id uint64) {
 	case 2:
 		s.Topics = append(s.Topics, Topic{in.str(), uint32(in.u()), int32(in.i())})
 	case 3:
-		s.Truncates = append(s.Truncates, Truncate{in.str(), in.str(), in.stamp(), in.i()})
+		s.Truncates = append(s.Truncates, Truncate{Topic: in.str(), Table: in.str(), Stamp: in.stamp(), AtMs: in.i()})
 	case 4:
 		s.Deletes = append(s.Deletes, Delete{in.str(), int32(in.i()), in.i(), in.hash()})
 	case 5:
@@ -242,6 +259,13 @@ func (s *State) item(in *dec, id uint64) {
 		}
 		k := fold.PartKey{Topic: in.str(), Partition: int32(in.i())}
 		s.Watermarks[k] = in.i()
+	case 10:
+		s.Ends = append(s.Ends, End{Hash: in.hash(), Stamp: in.stamp(), Us: in.i(), AtMs: in.i(), Before: in.row()})
+	case 11:
+		i, us := in.u(), in.i()
+		if i < uint64(len(s.Truncates)) {
+			s.Truncates[i].Us = us
+		}
 	default:
 		in.b = "" // of a later release that older ones may pass over
 	}

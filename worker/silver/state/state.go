@@ -18,6 +18,8 @@ type State struct {
 	Deletes []Delete
 	Opens   []Open
 	Moves   []Move
+	// Ends are deletes of a history that no row tells of.
+	Ends []End
 	// Watermarks are the highest Kafka times merged, in ms, by partition. They alone are no reason to write a state.
 	Watermarks map[fold.PartKey]int64
 	// Segments and Tombs, together, are the tombstones: in objects of their own, and inline.
@@ -37,6 +39,7 @@ func (s *State) Clone() *State {
 	c.Deletes = slices.Clone(s.Deletes)
 	c.Opens = slices.Clone(s.Opens)
 	c.Moves = slices.Clone(s.Moves)
+	c.Ends = slices.Clone(s.Ends)
 	c.Segments = slices.Clone(s.Segments)
 	c.Tombs = slices.Clip(s.Tombs) // appended to, never changed
 	return &c
@@ -55,6 +58,16 @@ type Truncate struct {
 	Topic, Table string
 	Stamp        fold.Stamp
 	AtMs         int64 // Kafka's time
+	Us           int64 // the source's commit time in µs, kept for histories; else 0
+}
+
+// End is a delete of a history that no row tells of: see fold.End.
+type End struct {
+	Hash   fold.Hash
+	Stamp  fold.Stamp
+	Us     int64 // the source's commit time in µs
+	AtMs   int64
+	Before *Row
 }
 
 // Delete is a delete that a tombstone record may follow.

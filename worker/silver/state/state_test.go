@@ -29,7 +29,7 @@ func full() *State {
 		connectors.Nested(schema.Array, []connectors.Value{connectors.Text("a"), connectors.NullValue(), connectors.UnavailableValue()})},
 		Rescue: []string{"", `"x"`}, From: []*fold.Stamp{nil, &at}, Stamp: at, Meta: fold.Meta{Op: 'c', TsUs: 9, EventID: "t-3-7"}, Origin: "o", Guess: true}
 	s.Topics = []Topic{{"t", 2, 3}}
-	s.Truncates = []Truncate{{"t", "shop.t", at, 11}}
+	s.Truncates = []Truncate{{Topic: "t", Table: "shop.t", Stamp: at, AtMs: 11}}
 	s.Deletes = []Delete{{"t", 3, 8, fold.Hash{Lo: 1, Hi: 2}}}
 	s.Opens = []Open{{Hash: fold.Hash{Lo: 3}, AtMs: 4, Base: row, Stamp: at, Events: []Event{{Stamp: at, Sub: 1, Op: connectors.Insert, Tx: "9",
 		From: fold.Hash{Lo: 4}, Image: row}}}}
@@ -151,5 +151,29 @@ func TestSaveIsOnce(t *testing.T) {
 		if m, err := s.Save(ctx, 0, k.st, nil, 0); err != nil || m != k.want {
 			t.Fatalf("%d %v, want %d", m, err, k.want)
 		}
+	}
+}
+
+// What a history adds stands in sections of its own, behind those of the first release.
+func TestHistoryStateGolden(t *testing.T) {
+	s := New()
+	at := fold.Stamp{Pos: "pos", Off: 7, Epoch: 2, Part: 3, Exact: true}
+	s.Truncates = []Truncate{{Topic: "t", Table: "a", Stamp: at, AtMs: 11}, {Topic: "t", Table: "b", Stamp: at, AtMs: 12, Us: 13}}
+	s.Ends = []End{{Hash: fold.Hash{Lo: 1, Hi: 2}, Stamp: at, Us: 14, AtMs: 15},
+		{Hash: fold.Hash{Lo: 3}, Stamp: at, Us: 16, AtMs: 17, Before: &Row{Names: []string{"id"}, Values: []connectors.Value{connectors.Int(schema.Long, 5)},
+			Rescue: []string{""}, From: []*fold.Stamp{nil}}}}
+	want, err := hex.DecodeString(goldenHistory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Encode(); !bytes.Equal(got, want) {
+		t.Fatalf("the bytes of format %d changed:\n%x", Version, got)
+	}
+	got, err := Decode(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(s.Ends, got.Ends) + cmp.Diff(s.Truncates, got.Truncates); d != "" {
+		t.Fatal(d)
 	}
 }
