@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/delta/rows"
+	"sluice.io/sluice/connectors/store"
 )
 
 func (a *app) tableFsck() *cobra.Command {
@@ -17,63 +20,51 @@ func (a *app) tableFsck() *cobra.Command {
 		Use: "fsck TABLE", Short: "Check that a table is whole: log, files, deletion vectors, statistics", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			t, err := openTable(ctx, args[0])
+			r := fsckReport{Problems: []fsckProblem{}}
+			lake, path, b, err := openLake(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			s, err := v.snapshot(ctx, t)
+			defer b.Close()
+			logFound, err := delta.CheckLog(ctx, b, path)
 			if err != nil {
 				return tableError(args[0], err)
 			}
-			type problem struct {
-				Kind string `json:"kind"`
-				File string `json:"file"`
-				Text string `json:"text"`
+			r.log(logFound)
+			t, err := delta.Open(ctx, b, path)
+			var s *delta.Snapshot
+			if err == nil {
+				s, err = v.snapshot(ctx, t)
 			}
-			n, _ := s.NumRecords()
-			report := struct {
-				Table    string    `json:"table"`
-				Version  int64     `json:"version"`
-				Files    int       `json:"files"`
-				Rows     int64     `json:"rows"`
-				Problems []problem `json:"problems"`
-				Removed  []string  `json:"removed,omitempty"`
-			}{Table: t.URL(), Version: s.Version, Files: s.NumFiles(), Rows: n, Problems: []problem{}}
-			var found []rows.Finding
-			bad := 0
-			for f, err := range rows.Fsck(ctx, s, rows.FsckOptions{Deep: !quick}) {
-				if err != nil {
+			if err != nil {
+				if len(r.Problems) == 0 {
 					return tableError(args[0], err)
 				}
-				if f.Trouble == rows.Unreferenced {
-					continue // vacuum's work, or a commit under way
-				}
-				bad++
-				found = append(found, f)
-				report.Problems = append(report.Problems, problem{string(f.Trouble), f.File, f.Text})
-			}
-			if repair && bad > 0 {
-				out, done := rows.Repair(ctx, s, found)
-				if out.Kind != delta.Committed {
-					return fmt.Errorf("repair: %w", out.Err)
-				}
-				for _, f := range done {
-					report.Removed = append(report.Removed, f.File)
-				}
-				bad -= len(done)
-			}
-			if a.output == "json" {
-				if err := a.json(report); err != nil {
+				r.Table, r.Version = strings.TrimSuffix(lake, "/")+"/"+path, -1
+				if err := a.printFsck(&r); err != nil {
 					return err
 				}
-			} else {
-				for _, p := range report.Problems {
-					fmt.Fprintf(a.Out, "%s: %s: %s\n", p.File, p.Kind, p.Text)
+				return foundError{fmt.Errorf("the table can't be read: %w", err)}
+			}
+			bad := len(r.Problems)
+			r.Table, r.Version, r.Files = t.URL(), s.Version, s.NumFiles()
+			r.Rows, _ = s.NumRecords()
+			bar := a.progress("checking", countText)
+			found, err := r.files(ctx, s, rows.FsckOptions{Deep: !quick, Progress: func(done, total int) { bar.set(int64(done), int64(total)) }})
+			bar.done()
+			if err != nil {
+				return tableError(args[0], err)
+			}
+			bad += len(found)
+			if repair && bad > 0 {
+				done, err := r.repair(ctx, b, path, s, found, logFound)
+				if err != nil {
+					return err
 				}
-				for _, f := range report.Removed {
-					fmt.Fprintf(a.Out, "%s: taken out of the table\n", f)
-				}
-				fmt.Fprintf(a.Out, "version %d: %s files, %s rows, %d problems\n", report.Version, countText(int64(report.Files)), countText(report.Rows), len(report.Problems))
+				bad -= done
+			}
+			if err := a.printFsck(&r); err != nil {
+				return err
 			}
 			if bad > 0 {
 				return foundError{errors.New("the table is not whole")}
@@ -83,8 +74,83 @@ func (a *app) tableFsck() *cobra.Command {
 	}
 	v.add(c)
 	c.Flags().BoolVar(&quick, "quick", false, "look at files and footers only, do not read the rows")
-	c.Flags().BoolVar(&repair, "repair", false, "take files out of the table that are not there any more: their rows are lost, and readers work again")
+	c.Flags().BoolVar(&repair, "repair", false, "delete checkpoints, hints and checksums that are wrong, and take files out of the table that are not there any more: "+
+		"their rows are lost, and readers work again")
 	return c
+}
+
+// fsckReport is what fsck prints.
+type fsckReport struct {
+	Table    string        `json:"table"`
+	Version  int64         `json:"version"` // -1: the table can't be read
+	Files    int           `json:"files"`
+	Rows     int64         `json:"rows"`
+	Problems []fsckProblem `json:"problems"`
+	Removed  []string      `json:"removed,omitempty"`
+}
+
+type fsckProblem struct {
+	Kind string `json:"kind"`
+	File string `json:"file"`
+	Text string `json:"text"`
+}
+
+func (r *fsckReport) log(found []delta.LogFinding) {
+	for _, f := range found {
+		r.Problems = append(r.Problems, fsckProblem{string(f.Trouble), f.File, f.Text})
+	}
+}
+
+func (r *fsckReport) files(ctx context.Context, s *delta.Snapshot, o rows.FsckOptions) ([]rows.Finding, error) {
+	var found []rows.Finding
+	for f, err := range rows.Fsck(ctx, s, o) {
+		if err != nil {
+			return nil, err
+		}
+		if f.Trouble == rows.Unreferenced {
+			continue // vacuum's work, or a commit under way
+		}
+		found = append(found, f)
+		r.Problems = append(r.Problems, fsckProblem{string(f.Trouble), f.File, f.Text})
+	}
+	return found, nil
+}
+
+// repair does what is safe and gives how many problems it solved.
+func (r *fsckReport) repair(ctx context.Context, b store.Bucket, path string, s *delta.Snapshot, found []rows.Finding, logFound []delta.LogFinding) (int, error) {
+	logDone, err := delta.RepairLog(ctx, b, path, logFound)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range logDone {
+		r.Removed = append(r.Removed, f.File)
+	}
+	out, done := rows.Repair(ctx, s, found)
+	if out.Kind != delta.Committed {
+		return 0, fmt.Errorf("repair: %w", out.Err)
+	}
+	for _, f := range done {
+		r.Removed = append(r.Removed, f.File)
+	}
+	return len(logDone) + len(done), nil
+}
+
+func (a *app) printFsck(r *fsckReport) error {
+	if a.output == "json" {
+		return a.json(r)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(a.Out, "%s: %s: %s\n", p.File, p.Kind, p.Text)
+	}
+	for _, f := range r.Removed {
+		fmt.Fprintf(a.Out, "%s: taken out of the table\n", f)
+	}
+	if r.Version < 0 {
+		_, err := fmt.Fprintf(a.Out, "%d problems in the log\n", len(r.Problems))
+		return err
+	}
+	_, err := fmt.Fprintf(a.Out, "version %d: %s files, %s rows, %d problems\n", r.Version, countText(int64(r.Files)), countText(r.Rows), len(r.Problems))
+	return err
 }
 
 func (a *app) tableDiff() *cobra.Command {

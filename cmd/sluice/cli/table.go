@@ -51,11 +51,7 @@ func location(target string) (lake, path string) {
 
 // openTable opens a table by path or URL, with errors that say what is there instead.
 func openTable(ctx context.Context, target string) (*delta.Table, error) {
-	if err := checkLocal(target); err != nil {
-		return nil, err
-	}
-	lake, path := location(target)
-	b, err := stores.Open(ctx, lake)
+	_, path, b, err := openLake(ctx, target)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +60,19 @@ func openTable(ctx context.Context, target string) (*delta.Table, error) {
 		return nil, tableError(target, err)
 	}
 	return t, nil
+}
+
+// openLake opens the bucket that a table lies in, and says where in it.
+func openLake(ctx context.Context, target string) (lake, path string, b store.Bucket, err error) {
+	if err := checkLocal(target); err != nil {
+		return "", "", nil, err
+	}
+	lake, path = location(target)
+	if scheme, rest, ok := strings.Cut(lake, "://"); ok && strings.TrimLeft(rest, "/?") == "" {
+		return "", "", nil, usagef("%s names no bucket: %s://bucket/path/of/table", target, scheme)
+	}
+	b, err = stores.Open(ctx, lake)
+	return lake, path, b, err
 }
 
 // checkLocal finds what is wrong with a path before the store does, in words about paths.

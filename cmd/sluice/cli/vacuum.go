@@ -29,7 +29,10 @@ func (a *app) tableVacuum() *cobra.Command {
 			if err != nil {
 				return tableError(args[0], err)
 			}
+			look := a.progress("looking at files", countText)
+			o.Progress = func(done, total int) { look.set(int64(done), int64(total)) }
 			plan, err := vacuum.Make(ctx, s, o)
+			look.done()
 			if errors.Is(err, vacuum.ErrRetention) {
 				return usagef("%w; add --force if nothing reads or writes this table", err)
 			}
@@ -38,7 +41,10 @@ func (a *app) tableVacuum() *cobra.Command {
 			}
 			n, bytes := len(plan.Files), plan.Bytes
 			if !dry {
+				bar := a.progress("deleting", countText)
+				o.Progress = func(done, total int) { bar.set(int64(done), int64(total)) }
 				res, err := vacuum.Execute(ctx, t, plan, o)
+				bar.done()
 				if err != nil {
 					return err
 				}
@@ -87,7 +93,10 @@ func (a *app) tableOptimize() *cobra.Command {
 				run = optimize.Purge
 			}
 			began := time.Now()
+			bar := a.progress("rewriting", bytesText)
+			o.Progress = bar.set
 			res, err := run(ctx, t, o)
+			bar.done()
 			if err != nil {
 				return tableError(args[0], err)
 			}

@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -43,7 +44,28 @@ func NewChunk(r io.ReaderAt, leaf *Node, cc *ColumnChunk, block int) *Chunk {
 
 // fail adds the place to an error.
 func (c *Chunk) fail(err error) error {
-	return fmt.Errorf("column %s at byte %d: %w", c.leaf.Path(), c.w.pos, err)
+	return &placeError{c.leaf.Path(), c.w.pos, err}
+}
+
+// placeError is an error at a byte of the file.
+type placeError struct {
+	column string
+	at     int64
+	err    error
+}
+
+func (e *placeError) Error() string {
+	return fmt.Sprintf("column %s at byte %d: %v", e.column, e.at, e.err)
+}
+func (e *placeError) Unwrap() error { return e.err }
+
+// Place gives the byte of the file at which an error of this package was found, where it knows.
+func Place(err error) (int64, bool) {
+	var p *placeError
+	if errors.As(err, &p) {
+		return p.at, true
+	}
+	return 0, false
 }
 
 // Read appends the next rows to v. Fewer rows than asked for are an error.

@@ -109,7 +109,11 @@ func openObject(ctx context.Context, t *delta.Table, key string, size int64) (*c
 // fileError says which file of which table an error is about.
 func fileError(t *delta.Table, key string, err error) error {
 	if errors.Is(err, parquet.ErrCorrupt) {
-		return &delta.CorruptError{Table: t.URL(), Version: -1, File: key, Offset: -1, Err: err}
+		c := &delta.CorruptError{Table: t.URL(), Version: -1, File: key, Offset: -1, Err: err}
+		if at, ok := parquet.Place(err); ok {
+			c.Offset = at
+		}
+		return c
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("table %s: data file %s, which the log refers to, is missing: %w", t.URL(), key, err)
@@ -130,4 +134,13 @@ func DeletedRows(ctx context.Context, t *delta.Table, a *delta.Add) (*roaring64.
 		return nil, fmt.Errorf("table %s: file %s: %w", t.URL(), a.Path, err)
 	}
 	return v, nil
+}
+
+// atVersion says in the error of a corrupt file of which version of the table it was read.
+func atVersion(err error, version int64) error {
+	var c *delta.CorruptError
+	if errors.As(err, &c) && c.Version < 0 {
+		c.Version = version
+	}
+	return err
 }

@@ -72,9 +72,10 @@ func (o Options) Schema(s *delta.Snapshot) (schema.Schema, error) {
 
 // scanner is one scan.
 type scanner struct {
-	table  *delta.Table
-	layout *layout
-	opts   Options
+	table   *delta.Table
+	version int64 // that errors name
+	layout  *layout
+	opts    Options
 	// fields are the columns that are read: those wanted and behind them those that only Where needs. want is how many of them
 	// are given out.
 	fields []int
@@ -102,6 +103,7 @@ func Scan(ctx context.Context, s *delta.Snapshot, o Options) iter.Seq2[Batch, er
 			yield(Batch{}, err)
 			return
 		}
+		sc.version = s.Version
 		sc.run(ctx, files, yield)
 	}
 }
@@ -333,13 +335,13 @@ func (sc *scanner) open(ctx context.Context, a *delta.Add, parts map[int]connect
 // decode reads row groups of a file (nil: all that are wanted) and hands over what is left of each batch.
 func (sc *scanner) decode(ctx context.Context, o *opened, groups []int, emit func(item) bool) {
 	if o.err != nil {
-		emit(item{err: o.err})
+		emit(item{err: atVersion(o.err, sc.version)})
 		return
 	}
 	if groups == nil {
 		groups = o.groups
 	}
-	fail := func(err error) { emit(item{err: fileError(sc.table, o.add.Path, err)}) }
+	fail := func(err error) { emit(item{err: atVersion(fileError(sc.table, o.add.Path, err), sc.version)}) }
 	opts := columnar.ReadOptions{Target: &sc.read, Mapping: sc.layout.mapping, RowGroups: groups, BatchRows: sc.opts.BatchRows, Block: blockOf(sc.table)}
 	constants := map[int]arrow.Array{}
 	var deleted roaring64.IntPeekable64
