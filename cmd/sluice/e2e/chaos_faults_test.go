@@ -178,12 +178,16 @@ func (c *chaos) at(i int, f faultproxy.RequestFault) func() {
 }
 
 func (c *chaos) restartBroker(tb testing.TB, _ int) func() {
+	c.load.gate.Lock()
 	if c.rnd.IntN(2) == 0 {
 		c.real.Kill()
 	} else if err := c.real.Stop(time.Minute); err != nil && c.real.ExitCode() != 143 { // what Java says of SIGTERM
 		tb.Fatal(err)
 	}
-	return func() { c.real.Restart(tb) }
+	return func() {
+		c.real.Restart(tb)
+		c.load.gate.Unlock()
+	}
 }
 
 func (c *chaos) full(tb testing.TB, disk string) func() {

@@ -24,6 +24,9 @@ type shopLoad struct {
 	stop chan struct{}
 	done sync.WaitGroup
 	err  error
+	// gate is held while records are on their way to the broker. Who holds it may restart the broker: a producer that has to guess
+	// whether a batch is there may write it twice, and then the model knows less than the log.
+	gate sync.Mutex
 
 	mu      sync.Mutex
 	reached ends // what the broker has acknowledged
@@ -46,7 +49,10 @@ func (l *shopLoad) run(cl *kgo.Client, rate int) {
 				for range max(1, rate/100) {
 					out = append(out, l.Next()...)
 				}
-				if l.err = produce(cl, out); l.err != nil {
+				l.gate.Lock()
+				l.err = produce(cl, out)
+				l.gate.Unlock()
+				if l.err != nil {
 					return
 				}
 				l.note()
