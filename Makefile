@@ -92,6 +92,11 @@ bench-merge: ## 10 000 updates into 10^5, 10^6, 10^7 rows beside delta-rs MERGE 
 	CGO_ENABLED=0 $(GO) test -c -o bin/bench-merge ./worker/silver/bench
 	SLUICE_BENCH_MERGE=1 ./bin/bench-merge $(ARGS)
 
+.PHONY: bench-cluster
+bench-cluster: ## Three nodes: kill to fresh, pause of moved tasks, cost per event on 1, 2, 3 nodes, conflicts; planner and state at scale
+	$(GO) test -run '^$$' -bench 'Plan|State' -benchmem ./coordinator/placement ./coordinator
+	$(GO) test -v -run '^$$' -bench Cluster -benchtime 1x -timeout 60m ./cmd/sluice/e2e | grep -aE '^(Benchmark|ok|FAIL|---)|FIGURE|kill [0-9]+ of'
+
 .PHONY: bench-go
 bench-go: ## Go benchmarks of all rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -30,6 +30,7 @@ var (
 	descFresh       = prometheus.NewDesc("sluice_silver_freshness_seconds", "Time from the record in Kafka to the silver commit that shows it.", perTable, nil)
 	descCold        = prometheus.NewDesc("sluice_silver_cold_versions_total", "Bronze versions that were read from files rather than from memory.", nil, nil)
 	descRefused     = prometheus.NewDesc("sluice_refused_commits_total", "Commits that a table's log refused since another writer had moved its progress: this node was a zombie.", []string{"layer"}, nil)
+	descConflicts   = prometheus.NewDesc("sluice_commit_conflicts_total", "Commits that met a version that somebody else had just written; most of them go on top of it.", nil, nil)
 	descMemory      = prometheus.NewDesc("sluice_memory_bytes", "Bytes in flight, by what they are.", []string{"what"}, nil)
 	descTasks       = prometheus.NewDesc("sluice_tasks", "Tasks of this node, by state.", []string{"connector", "state"}, nil)
 )
@@ -38,7 +39,7 @@ var (
 func (s *statistics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descAppended, descBytes, descCommits, descUndecodable, descBronzeLast, descEnd, descCommitted, descRows, descEvents, descMerges,
-		descRejected, descLag, descSilverLast, descIndexBytes, descIndexLies, descFresh, descCold, descRefused, descMemory, descTasks,
+		descRejected, descLag, descSilverLast, descIndexBytes, descIndexLies, descFresh, descCold, descRefused, descConflicts, descMemory, descTasks,
 	} {
 		out <- d
 	}
@@ -83,6 +84,7 @@ func (s *statistics) Collect(out chan<- prometheus.Metric) {
 	total(descCold, s.cold.Load())
 	total(descRefused, s.refusedBronze.Load(), "bronze")
 	total(descRefused, s.refusedSilver.Load(), "silver")
+	total(descConflicts, s.conflicts.Load())
 	gauge(descMemory, float64(st.Memory.Fetched), "fetched")
 	gauge(descMemory, float64(st.Memory.Rows), "rows")
 	gauge(descMemory, float64(st.Memory.Hot), "hot")

@@ -16,13 +16,14 @@ import (
 
 // lakes keeps each lake open once.
 type lakes struct {
-	open func(context.Context, string) (store.Bucket, error)
-	mu   sync.Mutex
-	m    map[string]store.Bucket
+	open  func(context.Context, string) (store.Bucket, error)
+	taken func() // a commit met another
+	mu    sync.Mutex
+	m     map[string]store.Bucket
 }
 
-func newLakes(open func(context.Context, string) (store.Bucket, error)) *lakes {
-	return &lakes{open: open, m: map[string]store.Bucket{}}
+func newLakes(open func(context.Context, string) (store.Bucket, error), taken func()) *lakes {
+	return &lakes{open: open, taken: taken, m: map[string]store.Bucket{}}
 }
 
 func (l *lakes) get(ctx context.Context, url string) (store.Bucket, error) {
@@ -35,7 +36,7 @@ func (l *lakes) get(ctx context.Context, url string) (store.Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lake.url %s: %w", url, err)
 	}
-	b = commit.Fenced(b)
+	b = commit.Fenced(b, l.taken)
 	l.m[url] = b
 	return b, nil
 }

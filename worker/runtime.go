@@ -90,7 +90,7 @@ func New(o Options) (*Runtime, error) {
 		memory: kafka.NewBudget(o.share(chunkShare)),
 	}
 	r.hard, r.kill = context.WithCancel(context.Background())
-	r.lakes = newLakes(o.OpenLake)
+	r.lakes = newLakes(o.OpenLake, func() { r.stats.conflicts.Add(1) })
 	r.clients = newClients(o.Logger, kafka.NewBudget(o.share(fetchShare)))
 	r.tables = commit.NewTables(o.Logger)
 	r.groups = newGroups(r)

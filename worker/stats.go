@@ -81,6 +81,7 @@ type statistics struct {
 	cold atomic.Int64 // versions that were read from files
 	// Commits that the tables' logs refused, since another writer has moved the progress (D2).
 	refusedBronze, refusedSilver atomic.Int64
+	conflicts                    atomic.Int64 // commits that met a version that another node had written
 
 	mu         sync.Mutex
 	topics     map[topicKey]*topicFigures

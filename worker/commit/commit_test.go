@@ -100,6 +100,32 @@ func TestManyWriters(t *testing.T) {
 	}
 }
 
+// Who shares a table with others looks before it commits: nearly no commit meets a version that is taken.
+func TestWritersInTurnDoNotMeet(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	lake := mem.New("lake")
+	met := 0
+	b := Fenced(lake, func() { met++ })
+	var writers []*Tables
+	var tables []*delta.Table
+	for range 3 {
+		ts := NewTables(nil)
+		writers, tables = append(writers, ts), append(tables, open(t, ts, b))
+	}
+	for i := range int64(20) {
+		for w, ts := range writers {
+			a := Append{Files: []delta.Add{{Path: fmt.Sprintf("f%d-%d", w, i), Size: 1, Written: &delta.Written{Size: 1, Rows: 1}, DataChange: true}}, Steps: []Step{{App: fmt.Sprint(w), From: i - 1, To: i}}}
+			if _, err := ts.Append(ctx, tables[w], a); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if met > 2*len(writers) {
+		t.Errorf("%d of 60 commits met a version that was taken", met)
+	}
+}
+
 // lying answers some conditional puts with "unknown", whether they took effect or not.
 type lying struct {
 	store.Bucket

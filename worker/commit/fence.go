@@ -33,15 +33,20 @@ func (f *Fence) Refused(err error) bool {
 }
 
 // fenced is a bucket that tells the Fence of a commit's context what the log answers.
-type fenced struct{ store.Bucket }
+type fenced struct {
+	store.Bucket
+	taken func()
+}
 
-// Fenced makes refusals by the logs of the bucket's tables known to Watch.
-func Fenced(b store.Bucket) store.Bucket { return &fenced{b} }
+// Fenced makes refusals by the logs of the bucket's tables known to Watch, and calls taken for each commit that met a version that
+// somebody else had written: it is tried again on top of that one, or refused for good.
+func Fenced(b store.Bucket, taken func()) store.Bucket { return &fenced{b, taken} }
 
 // PutIfAbsent implements store.Bucket.
 func (b *fenced) PutIfAbsent(ctx context.Context, key string, data []byte) error {
 	err := b.Bucket.PutIfAbsent(ctx, key, data)
 	if errors.Is(err, store.ErrExists) && strings.Contains(key, "/_delta_log/") && strings.HasSuffix(key, ".json") {
+		b.taken()
 		if f, ok := ctx.Value(fenceKey{}).(*Fence); ok {
 			f.refused.Store(true)
 		}

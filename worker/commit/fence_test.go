@@ -29,9 +29,9 @@ func TestARefusalOfAZombieIsCounted(t *testing.T) {
 	lake := mem.New("lake")
 	slow := &slowLog{Bucket: lake}
 	mine, other := NewTables(nil), NewTables(nil)
-	refused := 0
+	refused, met := 0, 0
 	mine.OnRefused(func() { refused++ })
-	b := Fenced(slow)
+	b := Fenced(slow, func() { met++ })
 	table := open(t, mine, b)
 	if _, err := mine.Append(ctx, table, appendOf("f1", -1, 10)); err != nil {
 		t.Fatal(err)
@@ -47,8 +47,8 @@ func TestARefusalOfAZombieIsCounted(t *testing.T) {
 	if _, err := mine.Append(life, table, appendOf("f3", 10, 15)); err == nil {
 		t.Fatal("the zombie's commit is in")
 	}
-	if refused != 1 {
-		t.Errorf("%d refusals counted", refused)
+	if refused != 1 || met != 1 {
+		t.Errorf("%d refusals and %d conflicts counted", refused, met)
 	}
 	// A task that is stopped while nobody refuses anything is no zombie.
 	life, stop = context.WithCancel(ctx)

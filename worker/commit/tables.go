@@ -31,7 +31,10 @@ type entry struct {
 	open  sync.Mutex
 	table atomic.Pointer[delta.Table]
 	turn  chan struct{} // held while committing
-	busy  atomic.Bool   // a checkpoint is being written
+	// Of who holds turn: the version of the last commit from here, and whether others had committed between it and the one before.
+	last   int64
+	shared bool
+	busy   atomic.Bool // a checkpoint is being written
 }
 
 // NewTables makes an empty set.
@@ -145,7 +148,8 @@ func (t *Tables) append(ctx context.Context, table *delta.Table, a Append) (int6
 	}
 	for {
 		base := table.Cached()
-		if base == nil {
+		// Where others write as well, the version after the one that is known is taken most of the time.
+		if base == nil || e.shared {
 			var err error
 			if base, err = table.Snapshot(ctx); err != nil {
 				return 0, err
@@ -162,6 +166,7 @@ func (t *Tables) append(ctx context.Context, table *delta.Table, a Append) (int6
 		out := c.Do(ctx)
 		switch {
 		case out.Kind == delta.Committed:
+			e.shared, e.last = out.Version > e.last+1, out.Version
 			t.checkpoint(e, table, out.Snapshot)
 			return out.Version, nil
 		case out.Kind == delta.Unknown, errors.Is(out.Err, delta.ErrProgress):
