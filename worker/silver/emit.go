@@ -2,6 +2,7 @@ package silver
 
 import (
 	"context"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -97,7 +98,9 @@ func (w *work) emit(ctx context.Context, write func(arrow.Record) error) error {
 // builder gives a builder of the table's columns, that of the last merge where they are the same.
 func (m *Merger) builder() *columnar.Builder {
 	if m.build == nil || !m.build.Schema().Equal(m.cols.Schema) {
-		m.build = columnar.NewBuilder(m.cols.Schema)
+		sch := m.cols.Schema
+		sch.Fields = slices.Clone(sch.Fields) // columns that grow are changed in place
+		m.build = columnar.NewBuilder(sch)
 	}
 	return m.build
 }
