@@ -71,6 +71,11 @@ func Run(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(o.Data, 0o755); err != nil {
 		return fmt.Errorf("--data is %s, and the folder can't be made: %w", o.Data, err)
 	}
+	lock, err := node.LockDir(o.Data, "--data") // before the broker touches its files
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	lake := filepath.Join(o.Data, "lake")
 	o.Settings.DataDir = filepath.Join(o.Data, "node")
 	o.Settings.LakeURL = "file://" + filepath.ToSlash(lake)

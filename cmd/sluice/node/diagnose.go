@@ -32,7 +32,7 @@ func Diagnose(ctx context.Context, s *settings.Settings) []Finding {
 	for _, w := range s.Warnings {
 		add("environment", "", fmt.Errorf("%s", w))
 	}
-	lock, err := lockDir(s.DataDir)
+	lock, err := LockDir(s.DataDir, "--data-dir (data.dir)")
 	add("data.dir", s.DataDir, err)
 	if lock != nil {
 		lock.Close()

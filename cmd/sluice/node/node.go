@@ -27,6 +27,7 @@ import (
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/connectors/store/stores"
 	"sluice.io/sluice/coordinator"
+	"sluice.io/sluice/coordinator/raftnode"
 	"sluice.io/sluice/worker"
 )
 
@@ -106,7 +107,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 			n.release()
 		}
 	}()
-	if n.lock, err = lockDir(s.DataDir); err != nil {
+	if n.lock, err = LockDir(s.DataDir, "--data-dir (data.dir)"); err != nil {
 		return nil, err
 	}
 	if n.ln, err = net.Listen("tcp", s.RESTListen); err != nil {
@@ -347,6 +348,9 @@ func explainCoordinator(err error, s *settings.Settings) error {
 		return &ListenError{Setting: "peer.listen", Address: s.PeerListen, Err: err}
 	}
 	dir := filepath.Join(s.DataDir, "raft")
+	if errors.Is(err, raftnode.ErrDamaged) {
+		return err // it says all
+	}
 	return fmt.Errorf("the Raft log in %s can't be opened: %w. Connectors and assignments are kept there; the tables and their progress are not. "+
 		"On a node of a cluster, move the folder away and let the node join again; on a cluster of one, move it away and create the connectors again: they go on where they were", dir, err)
 }

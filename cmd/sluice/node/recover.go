@@ -12,7 +12,7 @@ import (
 
 // Recover makes the stopped node of these settings the only member of its cluster; dry only says how far its log goes.
 func Recover(s *settings.Settings, dry bool) (raftnode.Extent, error) {
-	lock, err := lockDir(s.DataDir) // a node that runs holds it
+	lock, err := LockDir(s.DataDir, "--data-dir (data.dir)") // a node that runs holds it
 	if err != nil {
 		return raftnode.Extent{}, fmt.Errorf("the node must be stopped: %w", err)
 	}
