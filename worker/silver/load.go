@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -155,13 +157,16 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	start := time.Now()
 	m.twice = nil
 	x := index.New(snap.Version)
+	m.maySpill(x)
 	if n, ok := snap.NumRecords(); ok {
-		x.Reserve(int(n))
+		x.Reserve(x.Room(int(n)))
 	}
 	files := slices.Collect(snap.Files())
 	var mu sync.Mutex // of x.files, old, twice and max32
 	bulk, max32 := x.Bulk(), &maxima{}
 	old := newPast()
+	var filling sync.RWMutex // held alone to move the index into its file
+	var filled atomic.Int64  // entries since
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for _, a := range files {
@@ -187,18 +192,37 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 			}
 			local := &maxima{}
 			keys, sorted := make([]index.Entry, 0, min(n, buildBatch)), make([]index.Entry, min(n, buildBatch))
-			flush := func() {
+			var seen index.File
+			flush := func() error {
+				filling.RLock()
 				twice := bulk.Add(keys, sorted)
+				filling.RUnlock()
+				n := filled.Add(int64(len(keys)))
 				keys = keys[:0]
+				var err error
+				if int64(x.Room(math.MaxInt)) < n {
+					filling.Lock()
+					if int64(x.Room(math.MaxInt)) < filled.Load() {
+						filled.Store(0)
+						bulk.Done()
+						var more []fold.Hash
+						more, err = x.Compact()
+						twice = append(twice, more...)
+					}
+					filling.Unlock()
+				}
 				if m.keyed() && len(twice) > 0 {
 					mu.Lock()
 					m.twice = append(m.twice, twice...)
 					mu.Unlock()
 				}
+				return err
 			}
 			err = m.keyReader(snap.Schema()).each(gctx, a.Path, a.Size, want, func(k rowKey) error {
 				if len(keys) == cap(keys) {
-					flush()
+					if err := flush(); err != nil {
+						return err
+					}
 				}
 				local.see(k.st)
 				if k.ended {
@@ -208,10 +232,17 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 					mu.Unlock()
 					return nil
 				}
-				keys = append(keys, index.At(k.h, k.st, o, k.row, k.carried))
+				e := index.At(k.h, k.st, o, k.row, k.carried)
+				keys = append(keys, e)
+				seen.See(e)
 				return nil
 			})
-			flush()
+			if err == nil {
+				err = flush()
+			}
+			mu.Lock()
+			x.File(o).Join(&seen)
+			mu.Unlock()
 			max32.join(local)
 			return err
 		})
@@ -227,8 +258,33 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	m.past = old
 	m.stats.Rebuilds++
 	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows()+old.n, "tombstones", x.Tombstones(),
-		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes(), "took", time.Since(start).Round(time.Millisecond))
+		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes(), "on disk", x.Spilled(), "took", time.Since(start).Round(time.Millisecond))
 	return x, nil
+}
+
+// maySpill lets an index go on in a file when it grows too large for memory. Tables without key, and histories,
+// need the sequences that the file leaves out.
+func (m *Merger) maySpill(x *index.Index) {
+	if m.keyed() && !m.history() && m.opt.DataDir != "" && m.opt.IndexMemory != nil {
+		x.WithSpill(index.Spill{Dir: m.opt.DataDir, Limit: m.opt.IndexMemory})
+	}
+}
+
+// shrink moves the index into its file where it has grown too large for memory. An index that could not be read or written is built
+// anew by the next merge.
+func (m *Merger) shrink() {
+	m.maySpill(m.idx)
+	if m.idx.Err() == nil && m.idx.Over() {
+		start := m.now()
+		before := m.idx.MemoryBytes()
+		if _, err := m.idx.Compact(); err == nil {
+			m.log.Info("moved the key index from memory to disk", "memory", before, "now", m.idx.MemoryBytes(), "disk", m.idx.Spilled(), "took", m.now().Sub(start).Round(time.Millisecond))
+		}
+	}
+	if err := m.idx.Err(); err != nil {
+		m.log.Error("the key index could not be kept on disk; it is built anew", "error", err)
+		m.ready, m.loaded = false, false
+	}
 }
 
 // loadTombs puts the tombstones of the state into the index, unless their key has been there again since.

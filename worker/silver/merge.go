@@ -169,6 +169,10 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 	} else if err := w.foldSets(ctx); err != nil {
 		return w.res, false, err
 	}
+	if err := m.idx.Err(); err != nil { // D8
+		m.loaded = false
+		return w.res, false, err
+	}
 	w.res.Took.Fold = m.now().Sub(start)
 	w.res.Upserted = len(w.winners)
 	if len(w.feeds) == 0 && !w.partial {
@@ -403,6 +407,7 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		}
 		m.accept(w, stateM, newState)
 		w.apply(out.Snapshot, adds, fileRows, next, moved)
+		m.shrink()
 		w.res.Committed, w.res.Version = true, out.Version
 		w.res.Took.Index = m.now().Sub(start)
 		return w.res, w.partial, m.checkCount()

@@ -236,6 +236,7 @@ func (m *Merger) Durable(feed string) int64 {
 func (m *Merger) Stats() Stats {
 	s := m.stats
 	s.Rows, s.Tombstones, s.IndexBytes, s.Version = m.idx.LiveRows()+m.past.n, int64(m.idx.Tombstones()), m.idx.MemoryBytes()+m.past.bytes(), m.idx.Version
+	s.IndexDisk = m.idx.Spilled()
 	if m.snap != nil {
 		s.Files = m.snap.NumFiles()
 	}

@@ -31,7 +31,9 @@ type Options struct {
 	Epoch uint64
 	// DataDir may hold caches; nothing in it is needed.
 	DataDir string
-	Logger  *slog.Logger
+	// IndexMemory gives the bytes that the key index may have in memory, now; what is more goes to a file in DataDir. nil: no bound.
+	IndexMemory func() int64
+	Logger      *slog.Logger
 	// DeadLetters commits records that cannot be applied. It is called before the silver commit that passes them, and
 	// again with the same ones when that commit is retried.
 	DeadLetters func(context.Context, []connectors.DeadLetter) error
@@ -119,6 +121,8 @@ type Stats struct {
 	Rows, Tombstones int64
 	Files            int
 	IndexBytes       int64
+	// IndexDisk is the part of the index that is in a file, in bytes.
+	IndexDisk int64
 	// Version is the table version that the index describes (D8).
 	Version           int64
 	Rebuilds, Foreign int

@@ -27,6 +27,7 @@ import (
 //	D7            any cut into batches, any interleaving of partitions, restarts of the merger at any time: the same rows
 //	replay        merging everything once more changes nothing, _event_id included
 //	lateness      an event that comes late inside its partition changes nothing in the end
+//	memory        an index that may have none, and lives in a file, gives the same rows
 //	maintenance   compactions, by the merger or by another writer, in between change nothing
 
 // dataOnly leaves the source's columns of a canonical row.
@@ -52,10 +53,13 @@ type simRun struct {
 	conf *config.Sink
 	// foreign lets another Merger rearrange the table now and then.
 	restarts, foreign bool
+	// spill is a folder into which the index goes after each commit, "" for memory.
+	spill string
 }
 
 func (r *simRun) open() *silver.Merger {
 	m, err := silver.Open(context.Background(), silver.Options{Bucket: r.b, Path: "silver/t", Connector: r.conf.Name, Config: r.conf,
+		DataDir: r.spill, IndexMemory: func() int64 { return 0 },
 		Upkeep: silver.Upkeep{SmallFiles: 6, StepBytes: 1 << 20, Checkpoint: 7},
 		DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
 			r.t.Fatalf("dead letter %s: %s", l[0].Record.EventID(), l[0].Reason)
@@ -187,6 +191,7 @@ func TestLaws(t *testing.T) {
 	for name, mode := range modes() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			dir := t.TempDir()
 			rapid.Check(t, func(t *rapid.T) {
 				seed := rapid.Uint64().Draw(t, "seed")
 				steps := rapid.IntRange(1, 40).Draw(t, "steps")
@@ -202,6 +207,9 @@ func TestLaws(t *testing.T) {
 					conf.SilverMergeMode = "copy-on-write"
 				}
 				r := &simRun{t: t, rng: rng, conf: conf, b: mem.New("lake"), restarts: true, foreign: true}
+				if rng.IntN(3) == 0 {
+					r.spill = dir
+				}
 				in := interleaveParts(rng, s.parts)
 				r.merge("bronze/t", in)
 				got := tableLines(t, r.b)

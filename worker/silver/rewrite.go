@@ -267,6 +267,7 @@ func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uin
 		m.idx.DropFile(o)
 	}
 	m.snap, m.idx.Version = out.Snapshot, out.Snapshot.Version
+	m.shrink()
 	if !m.loaded {
 		m.ready = false
 	}

@@ -46,7 +46,7 @@ func (w *work) sweepGhosts(ctx context.Context) error {
 		s := &w.sweeps[i]
 		byFile := map[uint32][]index.Entry{}
 		w.m.idx.All(func(e *index.Entry) bool {
-			if e.File != index.Dead && !w.cut(*e) && !w.newerThan(e.Hash, s.st) {
+			if e.File != index.Dead && !w.cut(*e) && (e.Bound() || !w.newerThan(e.Hash, s.st)) {
 				if v := index.Judge(*e, s.st); v == index.Newer || v == index.Unsure {
 					byFile[e.File] = append(byFile[e.File], *e)
 				}
@@ -86,43 +86,43 @@ func (w *work) newerThan(h fold.Hash, st fold.Stamp) bool {
 // exactly and, where positions do not follow commits, whether they were committed after the snapshot was taken.
 func (w *work) sweepFile(ctx context.Context, s *sweep, o uint32, es []index.Entry) (int, error) {
 	f := w.m.idx.File(o)
-	byRow := make(map[int64]index.Entry, len(es))
 	bits := newBitmap()
 	for _, e := range es {
 		bits.Add(uint64(e.Position()))
-		byRow[e.Position()] = e
 	}
 	rows := make([]int64, 0, len(es))
 	for it := bits.Iterator(); it.HasNext(); {
 		rows = append(rows, int64(it.Next()))
 	}
 	sch := w.m.snap.Schema()
-	rec, err := w.m.readRows(ctx, f.Path, f.Size, []string{evolve.ColSequence, evolve.ColEventID, evolve.ColTimestamp}, sch, rows)
+	r := w.m.keyReader(sch)
+	k := len(r.cols)
+	rec, err := w.m.readRows(ctx, f.Path, f.Size, append(r.cols, evolve.ColEventID, evolve.ColTimestamp), sch, rows)
 	if err != nil {
 		return 0, err
 	}
 	defer rec.Release()
 	n := 0
 	for i, row := range rows {
-		st, err := fold.Parse(columnar.ValueAt(rec.Column(0), schema.Of(schema.Binary), i).Str)
+		key, err := r.key(columnar.Batch{Record: rec}, i)
 		if err != nil {
 			return n, fmt.Errorf("row %d of %s: %w", row, f.Path, err)
 		}
-		topic := eventTopic(columnar.ValueAt(rec.Column(1), schema.Of(schema.String), i).Str)
-		ts := columnar.ValueAt(rec.Column(2), schema.Of(schema.Timestamp), i).Int
-		if st.Pos == "" || fold.Compare(s.st, st) <= 0 || topic != s.c.Record.Topic || !commitOrdered(s.c.Source) && ts >= changeMicros(s.c) {
+		topic := eventTopic(columnar.ValueAt(rec.Column(k), schema.Of(schema.String), i).Str)
+		ts := columnar.ValueAt(rec.Column(k+1), schema.Of(schema.Timestamp), i).Int
+		if key.st.Pos == "" || fold.Compare(s.st, key.st) <= 0 || topic != s.c.Record.Topic || !commitOrdered(s.c.Source) && ts >= changeMicros(s.c) ||
+			w.newerThan(key.h, s.st) {
 			continue
 		}
-		e := byRow[row]
 		n++
 		if w.m.history() {
-			g := w.histOf(e.Hash)
+			g := w.histOf(key.h)
 			w.hist[g].events = append(w.hist[g].events, fold.Event{Stamp: s.st, Op: connectors.Delete, TsUs: changeMicros(s.c)})
 			w.hist[g].own = true
 			w.need(g, s.st)
 			continue
 		}
-		c := &w.complex[w.complexOf(e.Hash)]
+		c := &w.complex[w.complexOf(key.h)]
 		gone := fold.Event{Stamp: s.st, Op: connectors.Delete}
 		if w.m.soft() {
 			gone.Image = &fold.Image{Meta: fold.Meta{Op: 'd', TsUs: changeMicros(s.c), EventID: s.c.Record.EventID()}}

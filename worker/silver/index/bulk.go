@@ -50,9 +50,10 @@ func (b *Bulk) Add(es, sorted []Entry) (twice []fold.Hash) {
 	return twice
 }
 
-// Done ends filling. No Add may run or follow.
+// Done makes the table whole, for others to use. No Add may run meanwhile; after it one may go on to Add.
 func (b *Bulk) Done() {
-	for _, n := range b.n {
+	for s, n := range b.n {
 		b.t.n += n
+		b.n[s] = 0
 	}
 }

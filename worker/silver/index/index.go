@@ -14,6 +14,8 @@ type File struct {
 	Size int64
 	// Deleted are the rows that are not live; nil for none. It is never changed in place.
 	Deleted *roaring64.Bitmap
+	// newest is not below the Prefix of any of its rows; the highest number where a row has no position.
+	newest uint64
 }
 
 // Live is the number of rows that are not deleted.
@@ -40,6 +42,10 @@ type Index struct {
 	byPath  map[string]uint32
 	freeF   []uint32
 	graves  []Grave
+	spill   Spill
+	run     *run
+	gone    Table // entries of run that are no more: masked hash, file, row
+	err     error
 	freeG   []uint32
 	dead    int
 }
@@ -54,7 +60,9 @@ func (x *Index) LiveRows() int64 { return int64(x.Len() - x.dead) }
 func (x *Index) Tombstones() int { return x.dead }
 
 // MemoryBytes is about what the index holds.
-func (x *Index) MemoryBytes() int64 { return x.Table.Bytes() + int64(cap(x.graves))*112 }
+func (x *Index) MemoryBytes() int64 {
+	return x.Table.Bytes() + x.gone.Bytes() + x.run.bytes() + int64(cap(x.graves))*112
+}
 
 // AddFile registers a file and gives its ordinal.
 func (x *Index) AddFile(f File) uint32 {
@@ -130,7 +138,7 @@ func (x *Index) Raise(e Entry) {
 // Expire takes away the tombstones that gone tells. It looks at every entry.
 func (x *Index) Expire(gone func(fold.Hash, *Grave) bool) int {
 	var drop []Entry
-	x.All(func(e *Entry) bool {
+	x.Table.All(func(e *Entry) bool { // tombstones are in memory
 		if e.File == Dead && gone(e.Hash, x.Grave(*e)) {
 			drop = append(drop, *e)
 		}

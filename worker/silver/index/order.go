@@ -32,6 +32,12 @@ func Judge(e Entry, s fold.Stamp) Verdict {
 		return Unsure
 	}
 	prefix, hash := Mark(s)
+	if e.Bound() {
+		if s.Pos != "" && prefix > e.Prefix {
+			return Newer
+		}
+		return Unsure
+	}
 	if s.Pos == "" {
 		if hash != e.SeqHash || prefix>>44 != e.Prefix>>44 {
 			return Unsure
@@ -58,5 +64,8 @@ func Judge(e Entry, s fold.Stamp) Verdict {
 // Marks tells that the entry's mark is that of a sequence, Exact aside.
 func (e Entry) Marks(s fold.Stamp) bool {
 	prefix, hash := Mark(s)
+	if e.Bound() {
+		return e.Unpositioned() == (s.Pos == "") && prefix <= e.Prefix
+	}
 	return e.Unpositioned() == (s.Pos == "") && e.Prefix == prefix && e.SeqHash == hash
 }

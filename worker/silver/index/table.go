@@ -24,7 +24,7 @@ type Entry struct {
 	Prefix uint64
 	// File is the ordinal of the file, or Dead.
 	File uint32
-	// Row is the row's position in the file with flags in the upper two bits; of a Dead entry the slot in its graveyard.
+	// Row is the row's position in the file with flags in the upper three bits; of a Dead entry the slot in its graveyard.
 	Row uint32
 }
 
@@ -34,7 +34,8 @@ const (
 
 	flagCarried    = 1 << 31
 	flagUnsequence = 1 << 30
-	rowMask        = flagUnsequence - 1
+	flagBound      = 1 << 29 // the row's sequence is not kept: Prefix is that of its file's newest row
+	rowMask        = flagBound - 1
 	// MaxRows is the highest number of rows of one file.
 	MaxRows = rowMask
 )
@@ -47,6 +48,9 @@ func (e Entry) Carried() bool { return e.File != Dead && e.Row&flagCarried != 0 
 
 // Unpositioned tells that Prefix holds partition and offset.
 func (e Entry) Unpositioned() bool { return e.Row&flagUnsequence != 0 && e.File != Dead }
+
+// Bound tells that Prefix is only a bound: the row's sequence is that or a lower one.
+func (e Entry) Bound() bool { return e.Row&flagBound != 0 && e.File != Dead }
 
 // At makes the entry of a row.
 func At(h fold.Hash, s fold.Stamp, file uint32, row int64, carried bool) Entry {

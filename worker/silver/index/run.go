@@ -1,0 +1,195 @@
+package index
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"os"
+	"sort"
+
+	"sluice.io/sluice/worker/silver/fold"
+)
+
+// run is a file of entries in the order of their hashes: what of an index does not fit into memory. An entry has 15 bytes: hash, file and
+// row. The sequence is left out: that of the file's newest row stands for it, which is enough to tell that a change is newer.
+// The file has no name: it is gone with the process.
+type run struct {
+	f    *os.File
+	bits int      // of the hash, that choose a bucket
+	dir  []uint32 // the first entry of each bucket
+	buf  []byte
+}
+
+const (
+	runEntry   = 15
+	runBucket  = 64 // entries of a bucket, about
+	maxRunFile = 1<<24 - 1
+	// hashBits of a hash are kept: the chance that two of 10^9 keys share them is one in ten thousand.
+	hashBits = 72
+)
+
+// runKey is what a run keeps of a hash, without the upper byte, which is that of the shard.
+func runKey(h fold.Hash) uint64 { return h.Lo<<8 | uint64(h.Hi>>24) }
+
+// masked is a hash as far as a run knows it.
+func masked(h fold.Hash) fold.Hash { return fold.Hash{Lo: h.Lo, Hi: h.Hi &^ (1<<24 - 1)} }
+
+func (r *run) len() int {
+	if r == nil {
+		return 0
+	}
+	return int(r.dir[len(r.dir)-1])
+}
+
+func (r *run) bytes() int64 {
+	if r == nil {
+		return 0
+	}
+	return int64(cap(r.dir))*4 + int64(cap(r.buf))
+}
+
+// read gives the bytes of the entries from…to. They are valid until the next read.
+func (r *run) read(from, to uint32) ([]byte, error) {
+	n := int(to-from) * runEntry
+	if cap(r.buf) < n {
+		r.buf = make([]byte, n)
+	}
+	b := r.buf[:n]
+	if _, err := r.f.ReadAt(b, int64(from)*runEntry); err != nil {
+		return nil, fmt.Errorf("read the key index from %s: %w", r.f.Name(), err)
+	}
+	return b, nil
+}
+
+// find gives the entries of a hash.
+func (r *run) find(h fold.Hash, f func(Entry) bool) error {
+	bucket := h.Lo >> (64 - r.bits)
+	from, to := r.dir[bucket], r.dir[bucket+1]
+	if from == to {
+		return nil
+	}
+	b, err := r.read(from, to)
+	if err != nil {
+		return err
+	}
+	key := runKey(h)
+	n := len(b) / runEntry
+	for i := sort.Search(n, func(i int) bool { return binary.BigEndian.Uint64(b[i*runEntry:]) >= key }); i < n; i++ {
+		e := b[i*runEntry:]
+		if binary.BigEndian.Uint64(e) != key {
+			break
+		}
+		if !f(decodeEntry(h, e)) {
+			break
+		}
+	}
+	return nil
+}
+
+func decodeEntry(h fold.Hash, b []byte) Entry {
+	return Entry{Hash: h, File: uint32(b[8])<<16 | uint32(b[9])<<8 | uint32(b[10]), Row: binary.BigEndian.Uint32(b[11:]) | flagBound}
+}
+
+// scan gives the entries whose buckets are from…to, in order; their hashes are masked ones.
+func (r *run) scan(from, to int, f func(Entry) bool) (more bool, err error) {
+	const step = 1 << 14 // entries
+	for bucket := from; bucket < to; {
+		last := bucket + 1
+		for last < to && r.dir[last+1]-r.dir[bucket] < step {
+			last++
+		}
+		b, err := r.read(r.dir[bucket], r.dir[last])
+		if err != nil {
+			return false, err
+		}
+		// f may read the run: it gets its own copy.
+		b = append([]byte(nil), b...)
+		at := r.dir[bucket]
+		for k := bucket; k < last; k++ {
+			for ; at < r.dir[k+1]; at++ {
+				e := b[int(at-r.dir[bucket])*runEntry:]
+				key := binary.BigEndian.Uint64(e)
+				h := fold.Hash{Lo: uint64(k)>>(r.bits-shardBits)<<(64-shardBits) | key>>8, Hi: uint32(key) << 24}
+				if !f(decodeEntry(h, e)) {
+					return false, nil
+				}
+			}
+		}
+		bucket = last
+	}
+	return true, nil
+}
+
+// sample gives about n entries from a few places.
+func (r *run) sample(n int, f func(Entry) bool, fail func(error)) {
+	for seen, tries := 0, 0; seen < n && tries < 8*n; tries++ {
+		k := rand.IntN(len(r.dir) - 1)
+		more, err := r.scan(k, k+1, func(e Entry) bool {
+			seen++
+			return f(e)
+		})
+		if err != nil {
+			fail(err)
+		}
+		if err != nil || !more {
+			return
+		}
+	}
+}
+
+func (r *run) close() {
+	if r != nil {
+		_ = r.f.Close() // it has no name: nothing is left
+	}
+}
+
+// runWriter writes a run; entries come in ascending order.
+type runWriter struct {
+	r    *run
+	w    *bufio.Writer
+	n    uint32
+	next int // first bucket whose beginning is not known
+}
+
+func newRun(dir string, n int) (*runWriter, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("spill the key index: %w", err)
+	}
+	f, err := os.CreateTemp(dir, "index-*")
+	if err != nil {
+		return nil, fmt.Errorf("spill the key index: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("spill the key index: %w", err)
+	}
+	k := min(max(bits.Len(uint(n/runBucket)), shardBits), 28)
+	return &runWriter{r: &run{f: f, bits: k, dir: make([]uint32, 1<<k+1)}, w: bufio.NewWriterSize(f, 1<<20)}, nil
+}
+
+func (w *runWriter) add(e Entry) error {
+	bucket := int(e.Hash.Lo >> (64 - w.r.bits))
+	for ; w.next <= bucket; w.next++ {
+		w.r.dir[w.next] = w.n
+	}
+	var b [runEntry]byte
+	binary.BigEndian.PutUint64(b[:], runKey(e.Hash))
+	b[8], b[9], b[10] = byte(e.File>>16), byte(e.File>>8), byte(e.File)
+	binary.BigEndian.PutUint32(b[11:], e.Row&^flagBound)
+	w.n++
+	_, err := w.w.Write(b[:])
+	return err
+}
+
+func (w *runWriter) finish() (*run, error) {
+	for ; w.next < len(w.r.dir); w.next++ {
+		w.r.dir[w.next] = w.n
+	}
+	if err := w.w.Flush(); err != nil {
+		w.r.close()
+		return nil, fmt.Errorf("spill the key index: %w", err)
+	}
+	return w.r, nil
+}
