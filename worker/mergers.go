@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -33,11 +34,17 @@ func (t *tableRun) open(ctx context.Context, path string) (*oneTable, error) {
 	if t.u.rt.crashes {
 		lake = &crashBucket{Bucket: t.lake, crash: t.u.rt.o.Crash}
 	}
+	dir := ""
+	if t.u.rt.o.DataDir != "" {
+		dir = filepath.Join(t.u.rt.o.DataDir, "index")
+	}
+	t.u.rt.merging.Add(1)
 	m, err := silver.Open(ctx, silver.Options{
-		Bucket: lake, Path: path, Connector: t.cfg.Name, Config: t.cfg, Epoch: t.u.epoch, DataDir: t.u.rt.o.DataDir,
+		Bucket: lake, Path: path, Connector: t.cfg.Name, Config: t.cfg, Epoch: t.u.epoch, DataDir: dir, IndexMemory: t.u.rt.indexMemory,
 		Logger: t.u.rt.log, DeadLetters: t.letters(path),
 	})
 	if err != nil {
+		t.u.rt.merging.Add(-1)
 		return nil, err
 	}
 	return &oneTable{t: t, m: m, seen: t.u.rt.stats.table(t.cfg.Name, path, t.u.task.Topics)}, nil
@@ -100,7 +107,10 @@ func (o *oneTable) merge(ctx context.Context, batches []silver.Batch) error {
 
 func (o *oneTable) idle(ctx context.Context) error { return o.m.Flush(ctx) }
 
-func (o *oneTable) close(ctx context.Context) error { return o.m.Close(ctx) }
+func (o *oneTable) close(ctx context.Context) error {
+	o.t.u.rt.merging.Add(-1)
+	return o.m.Close(ctx)
+}
 
 // manyTables is for topics that hold many tables: silver.path has variables that only an event resolves.
 //

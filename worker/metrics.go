@@ -26,6 +26,7 @@ var (
 	descLag         = prometheus.NewDesc("sluice_silver_lag_records", "Offsets in Kafka that the table does not show yet.", perTable, nil)
 	descSilverLast  = prometheus.NewDesc("sluice_silver_last_commit_timestamp_seconds", "Time of the last silver commit.", perTable, nil)
 	descIndexBytes  = prometheus.NewDesc("sluice_silver_index_bytes", "Bytes of memory of the table's key index.", perTable, nil)
+	descIndexDisk   = prometheus.NewDesc("sluice_silver_index_disk_bytes", "Bytes of the table's key index that are in a file, for want of memory.", perTable, nil)
 	descIndexLies   = prometheus.NewDesc("sluice_silver_index_mismatches_total", "Times that the key index did not agree with the table since the start: it was built anew, or the task stopped.", perTable, nil)
 	descFresh       = prometheus.NewDesc("sluice_silver_freshness_seconds", "Time from the record in Kafka to the silver commit that shows it.", perTable, nil)
 	descCold        = prometheus.NewDesc("sluice_silver_cold_versions_total", "Bronze versions that were read from files rather than from memory.", nil, nil)
@@ -39,7 +40,7 @@ var (
 func (s *statistics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descAppended, descBytes, descCommits, descUndecodable, descBronzeLast, descEnd, descCommitted, descRows, descEvents, descMerges,
-		descRejected, descLag, descSilverLast, descIndexBytes, descIndexLies, descFresh, descCold, descRefused, descConflicts, descMemory, descTasks,
+		descRejected, descLag, descSilverLast, descIndexBytes, descIndexDisk, descIndexLies, descFresh, descCold, descRefused, descConflicts, descMemory, descTasks,
 	} {
 		out <- d
 	}
@@ -75,6 +76,7 @@ func (s *statistics) Collect(out chan<- prometheus.Metric) {
 		total(descRejected, t.DeadLetters, t.Connector, t.Table)
 		gauge(descLag, float64(t.Lag), t.Connector, t.Table)
 		gauge(descIndexBytes, float64(t.IndexBytes), t.Connector, t.Table)
+		gauge(descIndexDisk, float64(t.IndexDisk), t.Connector, t.Table)
 		total(descIndexLies, t.IndexMismatches, t.Connector, t.Table)
 		if !t.LastCommit.IsZero() {
 			gauge(descSilverLast, float64(t.LastCommit.UnixMilli())/1000, t.Connector, t.Table)

@@ -51,13 +51,22 @@ type Options struct {
 	Crash func(phase string)
 }
 
-// shares of Options.MemoryLimit. What is left is for indexes, uploads and the garbage collector's slack.
+// shares of Options.MemoryLimit. What is left is for uploads and the garbage collector's slack.
 const (
 	fetchShare = 0.08
 	chunkShare = 0.22
 	hotShare   = 0.15
 	spareShare = 0.05 // memory that waits for its next use
+	indexShare = 0.25 // key indexes of all tables together; what is more goes to files
 )
+
+// minIndex is what each table's key index may have in memory, however many tables there are.
+const minIndex = 16 << 20
+
+// indexMemory is what the key index of one table may have in memory, now.
+func (r *Runtime) indexMemory() int64 {
+	return max(r.o.share(indexShare)/max(r.merging.Load(), 1), minIndex)
+}
 
 func (o *Options) fill() {
 	if o.Logger == nil {

@@ -33,7 +33,8 @@ type Runtime struct {
 	memory  *kafka.Budget
 	slabs   *bronze.Slabs
 	stats   *statistics
-	crashes bool // a crash hook is set
+	merging atomic.Int64 // silver tables that are open
+	crashes bool         // a crash hook is set
 	status  *reporter
 
 	events chan taskEvent

@@ -54,8 +54,9 @@ type TableStats struct {
 	Rows, Version int64
 	// Events, Upserted, Deleted, DeadLetters and Merges count since the start.
 	Events, Upserted, Deleted, DeadLetters, Merges int64
-	// IndexBytes is the memory of the key index, IndexMismatches how often it did not agree with the table since the start.
-	IndexBytes, IndexMismatches int64
+	// IndexBytes is the memory of the key index, IndexDisk what of it is in a file, IndexMismatches how often it did not agree with the
+	// table since the start.
+	IndexBytes, IndexDisk, IndexMismatches int64
 	// Lag is how many offsets in Kafka, of partitions that this node has seen, the table does not show yet.
 	Lag        int64
 	LastCommit time.Time
@@ -378,7 +379,7 @@ func (t *tableFigures) snapshot(k topicKey) TableStats {
 	return TableStats{
 		Connector: k.connector, Table: k.name, Topics: t.topics, Rows: t.stats.Rows, Version: t.stats.Version,
 		Events: t.events, Upserted: t.stats.Upserted, Deleted: t.stats.Deleted, DeadLetters: t.bad, Merges: t.merges,
-		IndexBytes: t.stats.IndexBytes, IndexMismatches: t.stats.Mismatches,
+		IndexBytes: t.stats.IndexBytes, IndexDisk: t.stats.IndexDisk, IndexMismatches: t.stats.Mismatches,
 		LastCommit: t.last, P50: recent.quantile(0.5), P99: recent.quantile(0.99),
 	}
 }

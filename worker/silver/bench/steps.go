@@ -97,7 +97,7 @@ func open(ctx context.Context, dir string) (*silver.Merger, *counted, error) {
 		return nil, nil, err
 	}
 	c := &counted{Bucket: b}
-	m, err := silver.Open(ctx, silver.Options{Bucket: c, Path: "ours", Connector: "bench", DataDir: filepath.Join(dir, "cache"), Upkeep: silver.Upkeep{Manual: true},
+	m, err := silver.Open(ctx, silver.Options{Bucket: c, Path: "ours", Connector: "bench", DataDir: filepath.Join(dir, "cache"), IndexMemory: indexMemory(), Upkeep: silver.Upkeep{Manual: true},
 		Config: &config.Sink{Name: "bench", Format: "debezium", SilverMergeMode: "deletion-vectors", SilverSCDType: 1, SilverDeleteMode: "hard",
 			SilverTruncateMode: "apply", SilverCompatibility: "widest", SilverTombstoneRetention: 7 * 24 * time.Hour,
 			EvolveAdd: "evolve", EvolveWiden: "evolve", EvolveDrop: "evolve", EvolveType: "evolve"},
@@ -105,6 +105,15 @@ func open(ctx context.Context, dir string) (*silver.Merger, *counted, error) {
 			return fmt.Errorf("%d dead letters: %s", len(l), l[0].Reason)
 		}})
 	return m, c, err
+}
+
+// indexMemory is the bound of SLUICE_BENCH_INDEX_BYTES, to measure an index that does not fit into memory.
+func indexMemory() func() int64 {
+	n, err := strconv.ParseInt(os.Getenv("SLUICE_BENCH_INDEX_BYTES"), 10, 64)
+	if err != nil {
+		return nil
+	}
+	return func() int64 { return n }
 }
 
 // usage gives CPU seconds and the peak of resident memory in MB.
