@@ -25,6 +25,8 @@ func (n *node) foreignReaders(tb testing.TB, paths ...string) {
 	}
 	tool := filepath.Join(testkit.Shared(tb, "tools"), "read-table")
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	tables, total := map[string]int{}, 0 // what each engine read as we do
 	free := make(chan struct{}, 2)
 	for _, path := range paths {
 		want := n.cat(tb, path)
@@ -47,10 +49,17 @@ func (n *node) foreignReaders(tb testing.TB, paths ...string) {
 				if stdout.Len() > 0 {
 					got = strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
 				}
-				sameRows(tb, engine+" reading "+path, got, want)
-				tb.Logf("FIGURE foreign reader %s: %s: %d rows equal", engine, path, len(got))
+				if sameRows(tb, engine+" reading "+path, got, want) {
+					mu.Lock()
+					tables[engine]++
+					total += len(got)
+					mu.Unlock()
+				}
 			})
 		}
 	}
 	wg.Wait()
+	if len(paths) > 0 {
+		tb.Logf("FIGURE foreign readers, of %d tables from %s on: equal to ours in %v, %d rows", len(paths), paths[0], tables, total)
+	}
 }

@@ -71,12 +71,12 @@ func source(tb testing.TB, rows []string) []string {
 	return out
 }
 
-// sameRows compares two multisets of lines and prints the first differences.
-func sameRows(tb testing.TB, what string, got, want []string) {
+// sameRows compares two multisets of lines and prints the first differences. It tells whether they are equal.
+func sameRows(tb testing.TB, what string, got, want []string) bool {
 	tb.Helper()
 	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
 	if slices.Equal(got, want) {
-		return
+		return true
 	}
 	var b strings.Builder
 	shown := 0
@@ -93,6 +93,7 @@ func sameRows(tb testing.TB, what string, got, want []string) {
 		}
 	}
 	tb.Errorf("%s: %d rows, want %d\n%s", what, len(got), len(want), b.String())
+	return false
 }
 
 // everyOffsetOnce checks D1 and D6 on bronze: exactly the offsets below the ends, each once.
