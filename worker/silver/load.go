@@ -138,6 +138,41 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 	return k, nil
 }
 
+// pick calls f for the rows of a file that one of two deletion vectors has and the other has not. Where they are few, only
+// they are read.
+func (r *keyReader) pick(ctx context.Context, a *delta.Add, was, is *bitmap, f func(rowKey) error) error {
+	differ := newBitmap()
+	for _, b := range []*bitmap{was, is} {
+		if b != nil {
+			differ.Xor(b)
+		}
+	}
+	n, known := a.NumRecords()
+	if few := int64(differ.GetCardinality()); !known || few > 4096 && few > n/16 {
+		return r.each(ctx, a.Path, a.Size, func(row int64) bool { return differ.Contains(uint64(row)) }, f)
+	}
+	rows := make([]int64, 0, differ.GetCardinality())
+	for it := differ.Iterator(); it.HasNext(); {
+		rows = append(rows, int64(it.Next()))
+	}
+	rec, err := r.m.readRows(ctx, a.Path, a.Size, r.cols, r.sch, rows)
+	if err != nil {
+		return err
+	}
+	defer rec.Release()
+	for i, row := range rows {
+		k, err := r.key(columnar.Batch{Record: rec}, i)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.Path, err)
+		}
+		k.row = row
+		if err := f(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // appendNamed appends a column of a row that is hashed whole; NULLs are left out, so that a column that was added later
 // changes no hash.
 func appendNamed(dst []byte, name string, v *value) []byte {
@@ -155,7 +190,7 @@ const buildBatch = 1 << 16
 // buildIndex reads the keys of a snapshot, its files in parallel, and the tombstones of the state.
 func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.Index, error) {
 	start := time.Now()
-	m.twice = nil
+	m.twice, m.late = nil, nil
 	x := index.New(snap.Version)
 	m.maySpill(x)
 	if n, ok := snap.NumRecords(); ok {
@@ -403,10 +438,7 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 		if sameBitmap(f.Deleted, del) {
 			continue
 		}
-		was := f.Deleted
-		err = r.each(ctx, a.Path, a.Size, func(row int64) bool {
-			return has(was, row) != has(del, row)
-		}, func(k rowKey) error {
+		err = r.pick(ctx, a, f.Deleted, del, func(k rowKey) error {
 			switch {
 			case k.ended && has(del, k.row):
 				m.past.remove(k.h, spotAt(k.st, o, k.row))
@@ -449,7 +481,10 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 			e := index.At(k.h, k.st, o, k.row, k.carried)
 			if m.keyed() {
 				old, ok, more := x.Get(k.h)
-				if ok && !more && old.File != index.Dead && slices.Contains(lost, old.File) {
+				if ok && !more && old.File == index.Dead {
+					x.Raise(old) // the table has the key again
+				}
+				if ok && !more && (old.File == index.Dead || slices.Contains(lost, old.File)) {
 					x.Replace(old.File, old.Row, e)
 					return nil
 				}
@@ -501,6 +536,19 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 		m.idx, m.loaded = idx, true
 	}
 	return nil
+}
+
+// buryLate puts the tombstones of a commit of ours that came behind one of others into the index, which has followed both.
+func (m *Merger) buryLate() {
+	for _, d := range m.late {
+		switch e, ok, _ := m.idx.Get(d.h); {
+		case !ok:
+			m.idx.Insert(m.idx.Bury(d.h, d.g))
+		case e.File == index.Dead && fold.Compare(m.idx.Grave(e).Stamp, d.g.Stamp) < 0:
+			*m.idx.Grave(e) = d.g
+		}
+	}
+	m.late = nil
 }
 
 func has(b *bitmap, row int64) bool { return b != nil && b.Contains(uint64(row)) }

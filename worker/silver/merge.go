@@ -398,10 +398,12 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	case delta.Committed:
 		start = m.now()
 		if out.Snapshot == nil || out.Snapshot.Version != snap.Version+1 {
-			// Others came before us: what they did is not in the index.
+			// Others came before us: what they did is not in the index. The next merge follows it, and this commit with it.
 			m.accept(w, stateM, newState)
-			m.stats.Foreign++
-			m.ready, m.loaded = false, false
+			m.ready = false
+			if m.loaded = m.keyed() && !m.history(); m.loaded {
+				m.late = append(m.late, slices.Clone(w.dels)...)
+			}
 			w.res.Committed, w.res.Version = true, out.Version
 			return w.res, false, nil
 		}

@@ -58,9 +58,11 @@ type Merger struct {
 	ready, loaded, pending bool
 	// broken is why nothing is merged any more; verified, how many mismatches a scrub has come after. twice are keys that the
 	// table has more than once.
-	broken     error
-	verified   int64
-	twice      []fold.Hash
+	broken   error
+	verified int64
+	twice    []fold.Hash
+	// late are deletes of a commit of ours that came behind one of others: the index gets their tombstones when it has followed.
+	late       []deletion
 	watermarks map[fold.PartKey]int64
 	stats      Stats
 	upkeep     upkeepState
@@ -181,6 +183,7 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 		if err := m.catchUp(ctx, snap); err != nil {
 			return err
 		}
+		m.buryLate()
 	} else {
 		st, err := m.store.Load(ctx, stateM)
 		if err != nil {

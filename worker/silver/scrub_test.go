@@ -130,3 +130,74 @@ func TestDuplicatesAreHealed(t *testing.T) {
 		}
 	}
 }
+
+// D8: after commits of others, also ones that came between the merger's last look and its own commit, only what they changed is read: the
+// index is not built anew. Tombstones of the merger's own commit are kept.
+func TestForeignCommitsAreFollowed(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	x := newBench(t, nil)
+	for i := range int64(5) {
+		x.merge(rec(cOp, 1+2*i, 1+2*i, "a", text("x")), rec(cOp, 2+2*i, 2+2*i, "a", text("x")))
+	}
+	x.merge(rec(dOp, 20, 3))
+	tab, err := delta.Open(ctx, x.b, "silver/t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := func(edit func(c *delta.Commit, s *delta.Snapshot)) {
+		t.Helper()
+		s, err := tab.Snapshot(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := tab.NewCommit(s)
+		edit(c, s)
+		if out := c.Do(ctx); out.Kind != delta.Committed {
+			t.Fatal(out.Err)
+		}
+	}
+	// Somebody brings a deleted key back, in a file of their own: a copy of that of keys 3 and 4 without its deletion vector.
+	foreign(func(c *delta.Commit, s *delta.Snapshot) {
+		for a := range s.Files() {
+			if a.DeletionVector == nil {
+				continue
+			}
+			data, err := x.b.Get(ctx, "silver/t/"+a.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			twin := *a
+			twin.Path, twin.DeletionVector = "twin.parquet", nil
+			if err := x.b.Put(ctx, "silver/t/twin.parquet", data); err != nil {
+				t.Fatal(err)
+			}
+			c.Append(twin)
+		}
+	})
+	res := x.merge(rec(uOp, 21, 1, "a", text("y")), rec(dOp, 22, 2), rec(cOp, 23, 30, "a", text("z"))) // behind it
+	if !res.Committed {
+		t.Fatalf("%+v", res)
+	}
+	x.merge(rec(cOp, 2, 2, "a", text("late")), rec(uOp, 24, 5, "a", text("y")))
+	// Somebody deletes a row.
+	foreign(func(c *delta.Commit, s *delta.Snapshot) {
+		for a := range s.Files() {
+			if n, _ := a.LiveRecords(); n == 1 && a.Path != "twin.parquet" {
+				c.Remove(a)
+				return
+			}
+		}
+	})
+	x.merge(rec(uOp, 30, 7, "a", text("w")))
+	x.merge(rec(uOp, 31, 8, "a", text("w")))
+	if s := x.m.Stats(); s.Rebuilds != 0 || s.Foreign < 2 || s.Mismatches != 0 {
+		t.Fatalf("%+v", s)
+	}
+	if err := x.m.Scrub(ctx, math.MaxInt); err != nil {
+		t.Fatal(err)
+	}
+	if !x.has(`"id":3`) || !x.has(`"a":"w"`, `"id":7`) || x.has(`"id":2`) || strings.Count(x.rows(), `"id":4}`) != 1 {
+		t.Fatal(x.rows())
+	}
+}
