@@ -20,6 +20,7 @@ type lifetime struct {
 	fromUs, endUs int64
 	end           fold.Stamp
 	ended         bool
+	was           *rowRef // the row that shows the version so far
 }
 
 // rowRef points to a row of a history.

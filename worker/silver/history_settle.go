@@ -82,8 +82,11 @@ func (w *work) settleHistory(g *histGroup) {
 		if !v.Changed {
 			continue
 		}
-		w.winners = append(w.winners, winner{h: g.h, ev: -1, img: v.Image, st: v.Image.Stamp, carried: len(v.Image.From) > 0,
-			life: &lifetime{fromUs: v.FromUs, endUs: v.EndUs, end: v.End, ended: v.Ended}})
+		life := &lifetime{fromUs: v.FromUs, endUs: v.EndUs, end: v.End, ended: v.Ended}
+		if v.Row >= 0 {
+			life.was = &g.refs[v.Row]
+		}
+		w.winners = append(w.winners, winner{h: g.h, ev: -1, img: v.Image, st: v.Image.Stamp, carried: len(v.Image.From) > 0, life: life})
 	}
 	gone := func(v *fold.Version) {
 		if !kept[v.Row] {

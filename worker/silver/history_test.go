@@ -111,7 +111,9 @@ func TestHistoryLaws(t *testing.T) {
 				f := fataler{t}
 				r := &simRun{t: t, rng: rng, conf: conf, b: mem.New("lake"), restarts: true, foreign: true}
 				in := interleaveParts(rng, s.parts)
+				conf.SilverCDF = rng.IntN(3) == 0
 				r.merge("bronze/t", in)
+				checkFeed(t, r)
 				if !tableThere(r.b) {
 					return
 				}
@@ -138,6 +140,7 @@ func TestHistoryLaws(t *testing.T) {
 				}
 				all := canonicalRows(f, r.b, "silver/t")
 				r.merge("bronze/again", again(in))
+				checkFeed(t, r)
 				if d := diff(canonicalRows(f, r.b, "silver/t"), all); d != "" && !mode.bare {
 					t.Fatalf("a replay changed rows:\n%s%s%s", d, history(in, d), printHistory(h))
 				}

@@ -119,8 +119,8 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 			if life == nil {
 				life = w.cutLife(v.Image.Stamp)
 			}
-			life.fromUs = v.FromUs
-			w.killRef(rowRef{h: l[i].h, entry: l[i].entry})
+			life.fromUs, life.was = v.FromUs, &rowRef{h: l[i].h, entry: l[i].entry}
+			w.killRef(*life.was)
 			w.winners = append(w.winners, winner{h: l[i].h, ev: -1, img: v.Image, st: v.Image.Stamp, life: life})
 			w.res.Deleted++
 		}

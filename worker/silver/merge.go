@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
@@ -293,12 +294,25 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	g.Go(func() error { return m.sameTable(gctx) })
 	var adds []delta.Add
 	var fileRows int64
+	feed, err := w.newFeed(ctx)
+	if err != nil {
+		return w.res, false, err
+	}
 	if len(w.winners) > 0 {
 		fw, err := m.newFile(ctx, m.fileName("part", w.input(), snap.Version, 0), m.cols.Schema)
 		if err != nil {
 			return w.res, false, err
 		}
-		if err := w.emit(ctx, fw.w.Write); err != nil {
+		write := fw.w.Write
+		if feed != nil {
+			write = func(rec arrow.Record) error {
+				if err := fw.w.Write(rec); err != nil {
+					return err
+				}
+				return feed.after(rec)
+			}
+		}
+		if err := w.emit(ctx, write); err != nil {
 			fw.abort()
 			return w.res, false, err
 		}
@@ -348,6 +362,13 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		default:
 			vectors, before, changed = append(vectors, v.Clone()), append(before, f.Deleted), append(changed, a)
 		}
+	}
+	if feed != nil {
+		x, err := feed.finish(ctx)
+		if err != nil {
+			return w.res, false, err
+		}
+		c.AppendCDC(x)
 	}
 	var descs []dv.Descriptor
 	if len(vectors) > 0 {
@@ -474,12 +495,16 @@ func (w *work) input() []byte {
 // describe sets the metadata where the schema changed.
 func (m *Merger) describe(c *delta.Commit) {
 	keys, _ := m.snap.Property(propKeys)
-	if m.sameSchema() && keys == m.keysText() {
+	feed := m.opt.Config.SilverCDF && !m.snap.PropertyIs(delta.PropEnableCDF)
+	if m.sameSchema() && keys == m.keysText() && !feed {
 		return
 	}
 	meta := m.snap.Metadata.Clone()
 	meta.SchemaString = m.cols.Schema.String()
 	meta.Configuration[propKeys] = m.keysText()
+	if feed {
+		meta.Configuration[delta.PropEnableCDF] = "true"
+	}
 	c.SetMetadata(meta)
 }
 

@@ -50,7 +50,7 @@ func supported(c *config.Sink) error {
 		set bool
 	}{
 		{"silver.partition.by", len(c.SilverPartitionBy) > 0},
-		{"silver.sequence.by", len(c.SilverSequenceBy) > 0}, {"silver.change.data.feed", c.SilverCDF},
+		{"silver.sequence.by", len(c.SilverSequenceBy) > 0},
 	} {
 		if k.set {
 			return fmt.Errorf("%s is set, which this release cannot do: leave it out", k.key)

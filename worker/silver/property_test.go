@@ -211,7 +211,9 @@ func TestLaws(t *testing.T) {
 					r.spill = dir
 				}
 				in := interleaveParts(rng, s.parts)
+				conf.SilverCDF = rng.IntN(3) == 0
 				r.merge("bronze/t", in)
+				checkFeed(t, r)
 				got := tableLines(t, r.b)
 				if d := diff(got, want); d != "" {
 					t.Fatalf("%d rows, want %d:\n%s%s", len(got), len(want), d, history(in, d))
