@@ -176,6 +176,9 @@ func (w *work) gather(b *Batch) {
 
 // stamp assigns epoch and sequence.
 func (w *work) stamp(c *connectors.Change, p *partition) fold.Stamp {
+	if len(w.m.opt.Config.SilverSequenceBy) > 0 {
+		return w.sequence(c, p)
+	}
 	if c.Source != w.lastSrc || w.src == nil {
 		name := ""
 		if c.Source != nil {

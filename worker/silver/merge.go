@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -542,6 +543,9 @@ func (m *Merger) create(ctx context.Context) error {
 	}
 	if m.opt.Config.SilverCDF {
 		conf[delta.PropEnableCDF] = "true"
+	}
+	if by := m.opt.Config.SilverSequenceBy; len(by) > 0 {
+		conf[propSequence] = strings.Join(by, ",")
 	}
 	t, err := delta.Create(ctx, m.opt.Bucket, m.opt.Path, delta.CreateOptions{Schema: m.cols.Schema, Configuration: conf}, delta.WithLogger(m.log))
 	if errors.Is(err, delta.ErrTableExists) {

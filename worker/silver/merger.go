@@ -158,6 +158,9 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 		return fmt.Errorf("%s %s: silver.scd.type of a table cannot change; choose another silver.path", m.table.URL(),
 			map[bool]string{true: "is a history (silver.scd.type=2)", false: "is no history (silver.scd.type=1)"}[is])
 	}
+	if err := m.checkSequence(snap); err != nil {
+		return err
+	}
 	keys, err := decodeKeys(text)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package silver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -45,16 +44,8 @@ type Options struct {
 
 // supported refuses what the merge would do otherwise than the configuration says.
 func supported(c *config.Sink) error {
-	for _, k := range []struct {
-		key string
-		set bool
-	}{
-		{"silver.partition.by", len(c.SilverPartitionBy) > 0},
-		{"silver.sequence.by", len(c.SilverSequenceBy) > 0},
-	} {
-		if k.set {
-			return fmt.Errorf("%s is set, which this release cannot do: leave it out", k.key)
-		}
+	if len(c.SilverPartitionBy) > 0 {
+		return errors.New("silver.partition.by is set, which this release cannot do: leave it out")
 	}
 	return nil
 }
