@@ -11,9 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/connectors/store/blob"
 	"sluice.io/sluice/connectors/store/stores"
 )
 
@@ -150,6 +153,13 @@ func (l *lakes) probe(ctx context.Context, url string) string {
 			return fmt.Sprintf("the lake can't be listed: %v; check that the bucket exists and the address is right", err)
 		}
 		break
+	}
+	if _, near := b.(store.IntoReader); near {
+		return ""
+	}
+	// D2 rests on the store's conditional writes: one that takes the condition and ignores it would lose commits without a word.
+	if err := blob.Probe(ctx, b, "_sluice_probe-"+uuid.NewString()); err != nil {
+		return err.Error()
 	}
 	return ""
 }

@@ -104,7 +104,8 @@ func sparkDefaults(tb testing.TB) string {
 	tb.Helper()
 	dir := tb.TempDir()
 	text := "spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Duser.timezone=UTC\n" +
-		"spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\nspark.sql.adaptive.enabled false\n"
+		"spark.sql.codegen.wholeStage false\nspark.sql.codegen.factoryMode NO_CODEGEN\nspark.sql.adaptive.enabled false\n" +
+		"spark.sql.sources.parallelPartitionDiscovery.parallelism 2\n" // else VACUUM lists with 10 000 tasks
 	if err := os.WriteFile(filepath.Join(dir, "spark-defaults.conf"), []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"sluice.io/sluice/connectors/store/blob"
 	"sluice.io/sluice/connectors/store/stores"
 	"sluice.io/sluice/connectors/store/storetest"
+	"sluice.io/sluice/internal/testkit/cloud"
 	"sluice.io/sluice/internal/testkit/s3"
 )
 
@@ -34,10 +36,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// kinds are the servers: those that speak S3, and emulators of the other clouds.
+var kinds = slices.Concat(s3.Kinds, cloud.Kinds)
+
+// remote is a running server.
+type remote interface {
+	Env() map[string]string
+	URL(prefix string) string
+}
+
 // server starts a server and lets this process and its children find it.
-func server(t *testing.T, kind string) *s3.Server {
+func server(t *testing.T, kind string) remote {
 	t.Helper()
-	s := s3.Start(t, kind)
+	var s remote
+	if slices.Contains(s3.Kinds, kind) {
+		s = s3.Start(t, kind)
+	} else {
+		s = cloud.Start(t, kind)
+	}
 	for k, v := range s.Env() {
 		t.Setenv(k, v)
 	}
@@ -55,7 +71,7 @@ func open(t *testing.T, url string) store.Bucket {
 
 // TestContract: the servers keep what store.Bucket promises, put-if-absent before all.
 func TestContract(t *testing.T) {
-	for _, kind := range s3.Kinds {
+	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			s := server(t, kind)
 			storetest.Run(t, func(t *testing.T) store.Bucket {
@@ -82,7 +98,7 @@ func TestManyProcessesCommit(t *testing.T) {
 		}
 	}
 	t.Run("disk", func(t *testing.T) { manyProcesses(t, "disk", "file://"+t.TempDir(), each) })
-	for _, kind := range s3.Kinds {
+	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) { manyProcesses(t, kind, server(t, kind).URL("commits"), each) })
 	}
 }

@@ -8,6 +8,7 @@
 package blob
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type Bucket struct {
 	prefix string // "" or ending in a slash
 	// putIfAbsent is the conditional write without retries; nil: through b.
 	putIfAbsent func(ctx context.Context, key string, data []byte) error
+	// readers gives objects to the driver as readers: the Azure driver's own writer panics when a write fails (it closes a pipe twice).
+	readers bool
 }
 
 var _ store.Bucket = (*Bucket)(nil)
@@ -205,11 +208,18 @@ func (b *Bucket) Put(ctx context.Context, key string, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}
-	err := b.b.WriteAll(ctx, b.prefix+key, data, &gblob.WriterOptions{ContentType: contentType})
+	err := b.writeAll(ctx, b.prefix+key, data, &gblob.WriterOptions{ContentType: contentType})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, plain(err))
 	}
 	return nil
+}
+
+func (b *Bucket) writeAll(ctx context.Context, key string, data []byte, o *gblob.WriterOptions) error {
+	if b.readers {
+		return b.b.Upload(ctx, key, bytes.NewReader(data), o)
+	}
+	return b.b.WriteAll(ctx, key, data, o)
 }
 
 // PutIfAbsent writes an object if the key is free.
@@ -222,7 +232,7 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, key string, data []byte) error
 		err = b.putIfAbsent(ctx, b.prefix+key, data)
 	} else {
 		// One part, so that one request decides.
-		err = b.b.WriteAll(ctx, b.prefix+key, data, &gblob.WriterOptions{ContentType: contentType, IfNotExist: true,
+		err = b.writeAll(ctx, b.prefix+key, data, &gblob.WriterOptions{ContentType: contentType, IfNotExist: true,
 			BufferSize: max(len(data)+1, 1<<20), MaxConcurrency: 1})
 	}
 	if err != nil {
@@ -233,7 +243,7 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, key string, data []byte) error
 
 // writer cancels the upload when it must not appear.
 type writer struct {
-	w      *gblob.Writer
+	w      io.WriteCloser
 	key    string
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -244,12 +254,41 @@ type writer struct {
 // Create streams an object, in parts where it is large.
 func (b *Bucket) Create(ctx context.Context, key string) (io.WriteCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
+	if b.readers {
+		return &writer{w: b.pipe(ctx, b.prefix+key), key: key, ctx: ctx, cancel: cancel}, nil
+	}
 	w, err := b.b.NewWriter(ctx, b.prefix+key, &gblob.WriterOptions{ContentType: contentType})
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("write %s: %w", key, plain(err))
 	}
 	return &writer{w: w, key: key, ctx: ctx, cancel: cancel}, nil
+}
+
+// piped is an upload from a pipe.
+type piped struct {
+	ctx  context.Context
+	w    *io.PipeWriter
+	done chan error
+}
+
+// pipe begins an upload; its goroutine ends with Close.
+func (b *Bucket) pipe(ctx context.Context, key string) *piped {
+	r, w := io.Pipe()
+	p := &piped{ctx: ctx, w: w, done: make(chan error, 1)}
+	go func() {
+		err := b.b.Upload(ctx, key, r, &gblob.WriterOptions{ContentType: contentType})
+		r.CloseWithError(err) // ends a Write that waits
+		p.done <- err
+	}()
+	return p
+}
+
+func (p *piped) Write(b []byte) (int, error) { return p.w.Write(b) }
+
+func (p *piped) Close() error {
+	p.w.CloseWithError(p.ctx.Err()) // nil: the object is whole
+	return <-p.done
 }
 
 func (w *writer) Write(p []byte) (int, error) {

@@ -19,7 +19,13 @@ func OpenGCS(ctx context.Context, u *url.URL) (*Bucket, error) { return openCDK(
 // OpenAzure opens azblob://container/prefix. The account comes from AZURE_STORAGE_ACCOUNT, the credentials from
 // AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_CONNECTION_STRING or the default chain; parameters are those of
 // gocloud.dev/blob/azureblob (domain, protocol, cdn, localemu, storage_account).
-func OpenAzure(ctx context.Context, u *url.URL) (*Bucket, error) { return openCDK(ctx, u) }
+func OpenAzure(ctx context.Context, u *url.URL) (*Bucket, error) {
+	b, err := openCDK(ctx, u)
+	if err == nil {
+		b.readers = true
+	}
+	return b, err
+}
 
 func openCDK(ctx context.Context, u *url.URL) (*Bucket, error) {
 	name := u.Scheme + "://" + u.Host + strings.TrimSuffix(u.Path, "/")

@@ -66,3 +66,26 @@ func TestRemote(t *testing.T) {
 		return b
 	}, storetest.Options{})
 }
+
+// careless takes the condition of a write and ignores it, as some stores do that speak S3.
+type careless struct{ store.Bucket }
+
+func (c careless) PutIfAbsent(ctx context.Context, key string, data []byte) error {
+	return c.Put(ctx, key, data)
+}
+
+// TestProbe: a store that would lose commits is found out, and nothing is left behind.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	b := mem.New("t")
+	if err := blob.Probe(ctx, b, "probe"); err != nil {
+		t.Error(err)
+	}
+	if err := blob.Probe(ctx, careless{b}, "probe"); err == nil || !strings.Contains(err.Error(), "overwrites objects although If-None-Match was sent") {
+		t.Errorf("a careless store: %v", err)
+	}
+	for info, err := range b.List(ctx, "", "") {
+		t.Errorf("left behind: %v %v", info.Key, err)
+	}
+}
