@@ -304,7 +304,7 @@ const checkpointGroup = 32 << 10
 
 // write streams rows into a Parquet file and gives its size.
 func (w *cpWriter) write(ctx context.Context, key string, kind cpKind, rows iter.Seq[cpRow]) (size int64, err error) {
-	root, cols, err := checkpointSchema(kind)
+	root, cols, err := checkpointSchema(kind, w.s)
 	if err != nil {
 		return 0, err
 	}

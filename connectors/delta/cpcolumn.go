@@ -35,10 +35,14 @@ type colBuf struct {
 	i64        []int64
 	i32        []int32
 	bools      []bool
+	f32        []float32
+	f64        []float64
+	fixed      []parquet.FixedLenByteArray
 }
 
 func (c *colBuf) reset() {
 	clear(c.bytes) // do not keep strings alive
+	c.f32, c.f64, c.fixed = c.f32[:0], c.f64[:0], c.fixed[:0]
 	c.defs, c.reps, c.bytes, c.i64, c.i32, c.bools = c.defs[:0], c.reps[:0], c.bytes[:0], c.i64[:0], c.i32[:0], c.bools[:0]
 }
 
@@ -64,6 +68,12 @@ func (c *cpColumn) write(w file.ColumnChunkWriter) error {
 		_, err = w.WriteBatch(b.i32, b.defs, b.reps)
 	case *file.BooleanColumnChunkWriter:
 		_, err = w.WriteBatch(b.bools, b.defs, b.reps)
+	case *file.Float32ColumnChunkWriter:
+		_, err = w.WriteBatch(b.f32, b.defs, b.reps)
+	case *file.Float64ColumnChunkWriter:
+		_, err = w.WriteBatch(b.f64, b.defs, b.reps)
+	case *file.FixedLenByteArrayColumnChunkWriter:
+		_, err = w.WriteBatch(b.fixed, b.defs, b.reps)
 	default:
 		err = fmt.Errorf("no writer for %T", w)
 	}
@@ -90,6 +100,20 @@ var (
 func (b *cpBuilder) leaf(path, name string, typ parquet.Type, logical pqschema.LogicalType, rep parquet.Repetition,
 	emit func(*colBuf, *cpRow)) pqschema.Node {
 	n, err := pqschema.NewPrimitiveNodeLogical(name, rep, logical, typ, -1, -1)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	b.cols = append(b.cols, &cpColumn{path: path, emit: emit})
+	return n
+}
+
+// sized is leaf for a leaf of a type that may have a length.
+func (b *cpBuilder) sized(path, name string, l typedLeaf, emit func(*colBuf, *cpRow)) pqschema.Node {
+	length := -1
+	if l.length > 0 {
+		length = l.length
+	}
+	n, err := pqschema.NewPrimitiveNodeLogical(name, optional, l.logical, l.typ, length, -1)
 	if err != nil && b.err == nil {
 		b.err = err
 	}

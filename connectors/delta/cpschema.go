@@ -3,6 +3,7 @@ package delta
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow/go/v17/parquet"
 	pqschema "github.com/apache/arrow/go/v17/parquet/schema"
@@ -24,7 +25,7 @@ const (
 // checkpointSchema builds the schema of a checkpoint file. All nodes are optional whatever the table says, keys of maps apart,
 // and the names are those that Spark writes (delta.md §1.10): the nodes are made one by one because pqarrow would make other
 // choices (delta.md §0.5).
-func checkpointSchema(kind cpKind) (*pqschema.GroupNode, []*cpColumn, error) {
+func checkpointSchema(kind cpKind, s *Snapshot) (*pqschema.GroupNode, []*cpColumn, error) {
 	b := &cpBuilder{}
 	var kids []pqschema.Node
 	top := func(name string, fields ...pqschema.Node) {
@@ -38,7 +39,9 @@ func checkpointSchema(kind cpKind) (*pqschema.GroupNode, []*cpColumn, error) {
 			t.longOpt("lastUpdated", func(x *Txn) *int64 { return nonZero(x.LastUpdated) }))
 	}
 	a := cpAction(b, "add", func(r *cpRow) *Add { return r.add })
-	top("add",
+	asStruct := s.PropertyIs(PropStatsAsStruct)
+	asJSON := !asStruct || !strings.EqualFold(s.Metadata.Configuration[PropStatsAsJSON], "false")
+	adds := []pqschema.Node{
 		a.str("path", func(x *Add) string { return x.Path }),
 		a.dict("partitionValues", func(x *Add) entries { return partitionEntries(x.PartitionValues) }),
 		a.long("size", func(x *Add) int64 { return x.Size }),
@@ -54,7 +57,14 @@ func checkpointSchema(kind cpKind) (*pqschema.GroupNode, []*cpColumn, error) {
 		a.longOpt("baseRowId", func(x *Add) *int64 { return x.BaseRowID }),
 		a.longOpt("defaultRowCommitVersion", func(x *Add) *int64 { return x.DefaultRowCommitVersion }),
 		a.strOpt("clusteringProvider", func(x *Add) string { return x.ClusteringProvider }),
-		a.strOpt("stats", func(x *Add) string { return x.Stats }))
+	}
+	if asJSON {
+		adds = append(adds, a.strOpt("stats", func(x *Add) string { return x.Stats }))
+	}
+	if asStruct {
+		adds = append(adds, parsedNodes(b, s.Protocol, s.Metadata, s.schema)...)
+	}
+	top("add", adds...)
 	m := cpAction(b, "remove", func(r *cpRow) *Remove { return r.remove })
 	top("remove",
 		m.str("path", func(x *Remove) string { return x.Path }),

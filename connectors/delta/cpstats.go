@@ -122,9 +122,11 @@ func (c *cursor) appendJSON(dst []byte) ([]byte, bool) {
 		return appendFloat(dst, float64(c.f32[c.vi-1]), 32)
 	case c.i32 != nil || c.i64 != nil:
 		switch l := logical.(type) {
-		case pqschema.DateLogicalType:
+		case pqschema.DateLogicalType, *pqschema.DateLogicalType:
 			return append(time.Unix(c.int()*86400, 0).UTC().AppendFormat(append(dst, '"'), "2006-01-02"), '"'), true
 		case pqschema.TimestampLogicalType:
+			return appendStatsTime(dst, c.int(), l.TimeUnit(), l.IsAdjustedToUTC()), true
+		case *pqschema.TimestampLogicalType:
 			return appendStatsTime(dst, c.int(), l.TimeUnit(), l.IsAdjustedToUTC()), true
 		case *pqschema.DecimalLogicalType:
 			return appendDecimal(dst, big.NewInt(c.int()), int(l.Scale())), true
@@ -134,7 +136,7 @@ func (c *cursor) appendJSON(dst []byte) ([]byte, bool) {
 		return strconv.AppendInt(dst, c.int(), 10), true
 	}
 	switch l := logical.(type) {
-	case pqschema.StringLogicalType:
+	case pqschema.StringLogicalType, *pqschema.StringLogicalType:
 		return appendJSONString(dst, unsafeString(c.view())), true
 	case *pqschema.DecimalLogicalType:
 		return appendDecimal(dst, twosComplement(c.view()), int(l.Scale())), true
