@@ -2,7 +2,7 @@
 // to Arrow and Parquet, builders that take values of changes, files with the statistics that the Delta log wants, and the
 // canonical JSON that tables are compared in.
 //
-// What it is not: it knows no table, no log and no store (package delta), and starts no goroutine. The bytes of the
+// What it is not: it knows no table, no log and no store (package delta), and starts no goroutine but those of a Writer with Options.Parallel, which end with Write. The bytes of the
 // Parquet format are package parquet's, below it.
 //
 // Key types: Builder (values in, arrow.Record out), Writer (records in, Parquet and FileStats out), File (Parquet in,

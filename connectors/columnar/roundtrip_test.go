@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -277,4 +278,44 @@ func TestReadArrowFiles(t *testing.T) {
 		}
 		mustEqual(t, rows, readRows(t, buf.Bytes(), s, ReadOptions{Target: &s, BatchRows: rapid.SampledFrom([]int{1, 4, 0}).Draw(t, "batch")}))
 	})
+}
+
+// TestParallelColumns: a file is the same whether its columns are encoded one after another or side by side.
+func TestParallelColumns(t *testing.T) {
+	t.Parallel()
+	long := func(name string) schema.Field {
+		return schema.Field{Name: name, Type: schema.Of(schema.Long), Nullable: true}
+	}
+	sc := schema.Schema{Fields: []schema.Field{long("a"), {Name: "st", Nullable: true, Type: schema.StructOf(long("x"), long("y"))}, long("b"),
+		{Name: "s", Type: schema.Of(schema.String)}}}
+	b := NewBuilder(sc)
+	for i := range 3 * minParallel {
+		b.AppendInt(0, int64(i))
+		if err := b.Append(1, connectors.Nested(schema.Struct, []connectors.Value{connectors.Int(schema.Long, int64(i%7)), connectors.NullValue()})); err != nil {
+			t.Fatal(err)
+		}
+		b.AppendInt(2, int64(i*i))
+		b.AppendString(3, strconv.Itoa(i%1000))
+	}
+	rec := b.NewRecord()
+	write := func(parallel int) ([]byte, FileStats) {
+		var out bytes.Buffer
+		w, err := NewWriter(&out, sc, WriterOptions{Parallel: parallel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Write(rec); err != nil {
+			t.Fatal(err)
+		}
+		stats, err := w.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes(), stats
+	}
+	one, oneStats := write(0)
+	many, manyStats := write(3)
+	if !bytes.Equal(one, many) || string(oneStats.JSON(true)) != string(manyStats.JSON(true)) {
+		t.Errorf("%d and %d bytes\n%s\n%s", len(one), len(many), oneStats.JSON(true), manyStats.JSON(true))
+	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"golang.org/x/sync/errgroup"
 
 	"sluice.io/sluice/connectors/columnar/parquet"
 	"sluice.io/sluice/connectors/schema"
@@ -22,12 +23,19 @@ type spots struct {
 
 // shredder turns the arrays of a record into levels and values of leaves.
 type shredder struct {
-	w     *parquet.FileWriter
-	leaf  int
-	stats *statsTree
+	w        *parquet.FileWriter
+	leaf     int
+	stats    *statsTree
+	parallel int
 }
 
+// minParallel is how many rows a record has for which goroutines pay.
+const minParallel = 4096
+
 func (s *shredder) record(rec arrow.Record, fields []schema.Field, root *parquet.Node) error {
+	if s.parallel > 1 && rec.NumRows() >= minParallel {
+		return s.columns(rec, fields, root)
+	}
 	at := 0
 	s.leaf = 0
 	for i := range fields {
@@ -41,6 +49,38 @@ func (s *shredder) record(rec arrow.Record, fields []schema.Field, root *parquet
 		at++
 	}
 	return nil
+}
+
+// columns is record for columns side by side.
+func (s *shredder) columns(rec arrow.Record, fields []schema.Field, root *parquet.Node) error {
+	var g errgroup.Group
+	g.SetLimit(s.parallel)
+	at, leaf := 0, 0
+	for i := range fields {
+		if fields[i].Type.Kind == schema.Void {
+			continue
+		}
+		n, part := root.Children[at], &shredder{w: s.w, leaf: leaf}
+		at, leaf = at+1, leaf+countLeaves(n)
+		g.Go(func() error {
+			if err := part.node(n, fields[i].Type, rec.Column(i), spots{n: int(rec.NumRows())}, s.stats.child(i)); err != nil {
+				return fmt.Errorf("column %q: %w", fields[i].Name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func countLeaves(n *parquet.Node) int {
+	if n.IsLeaf() {
+		return 1
+	}
+	sum := 0
+	for _, k := range n.Children {
+		sum += countLeaves(k)
+	}
+	return sum
 }
 
 // node writes the leaves of one node. in has the levels of its parent.

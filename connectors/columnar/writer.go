@@ -34,6 +34,8 @@ type WriterOptions struct {
 	NoDictionary bool
 	// Buffers, where not nil, lends its memory to the writer, until Close: for those who write one file after another.
 	Buffers *Buffers
+	// Parallel is how many columns of a record are encoded at once, by goroutines that end with Write. 0: one.
+	Parallel int
 }
 
 // Buffers is memory that one Writer leaves to the next. One Writer has it at a time.
@@ -87,7 +89,7 @@ func NewWriter(w io.Writer, s schema.Schema, opts WriterOptions) (*Writer, error
 		return nil, err
 	}
 	return &Writer{schema: s, opts: opts, root: root, w: fw,
-		shred: shredder{w: fw, stats: newStatsTree(s, opts.Mapping, limit, opts.StatsNames)}}, nil
+		shred: shredder{w: fw, parallel: opts.Parallel, stats: newStatsTree(s, opts.Mapping, limit, opts.StatsNames)}}, nil
 }
 
 // Write appends the rows of a record, whose columns are those of the schema in the same order. The first error sticks.
