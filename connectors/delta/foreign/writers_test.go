@@ -102,14 +102,15 @@ func sql(text, path string) request {
 	return request{Do: "sql", SQL: fmt.Sprintf(text, "delta.`"+path+"`")}
 }
 
-func TestDeltaRSWrites(t *testing.T) { writers(t, "delta-rs") }
-
-func TestSparkWrites(t *testing.T) { writers(t, "spark") }
+func TestDeltaRSWrites(t *testing.T) {
+	home(t)
+	writers(t, start(t, "delta-rs"))
+}
 
 // writers: what others write to our tables is read by us as they read it, keeps our progress, and we go on writing.
-func writers(t *testing.T, name string) {
-	home(t)
-	e := start(t, name)
+func writers(t *testing.T, e *engine) {
+	t.Helper()
+	name := e.name
 	dir := t.TempDir()
 	b, err := file.Open(dir)
 	if err != nil {
