@@ -111,6 +111,9 @@ func Open(o Options) (*Node, error) {
 	} else {
 		tr = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: streams{o.Listener, o.Dial}, MaxPool: 3, Timeout: 5 * time.Second, Logger: log, MsgpackUseNewTimeFormat: true,
+			// No pipelines: where a follower refuses entries (its disk is full, say) raft stops to listen to the pipeline before it stops
+			// to send, and may send for good. The follower gets nothing more from this leader then, which cannot be stopped either.
+			MaxRPCsInFlight: 1,
 		})
 	}
 	n.trans = newNudged(tr)

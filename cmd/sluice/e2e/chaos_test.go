@@ -100,7 +100,7 @@ func (c *chaos) ask(tb testing.TB, n *node, method, path string, body any, good 
 }
 
 // TestChaos does faults drawn from a seed to three nodes under load, and then compares bronze, silver and dead letters with the
-// model of the source. The broker is kfake, the lake a folder; where the test may mount file systems, disks get full, too.
+// model of the source, and what REST answered meanwhile with what clients of one register may see. The broker is kfake, the lake a folder; where the test may mount file systems, disks get full, too.
 //
 // SLUICE_CHAOS_FAULTS is how many (default 10; 40 in the real-systems suite; 1 000 by hand), SLUICE_CHAOS_SEED the seed.
 func TestChaos(t *testing.T) {
@@ -128,6 +128,7 @@ func runChaos(t *testing.T, count int, on stack) {
 	c.load.run(c.client, 60)
 	c.spread(t, time.Minute, 0, 1, 2)
 	c.whole(t)
+	writes := c.watchRegisters(seed)
 	began := time.Now()
 	for c.step < count {
 		at := time.Since(began)
@@ -150,6 +151,8 @@ func runChaos(t *testing.T, count int, on stack) {
 	had, healed := c.load.sofar(), time.Now()
 	took := c.fresh(t, healed, had, 2*time.Minute)
 	c.whole(t)
+	writes.end()
+	writes.check(t)
 	c.finish(t)
 	violations := 0
 	if t.Failed() {
