@@ -90,7 +90,7 @@ func printHistory(h []version) string {
 }
 
 func TestHistoryLaws(t *testing.T) {
-	for name, mode := range modes() {
+	for name, mode := range historyModes() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {

@@ -167,6 +167,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// historyModes are those of histories: they have no exception.
+func historyModes() map[string]simMode {
+	m := modes()
+	m["placeholders late"] = simMode{tombs: true, keyChange: true, parts: 3, keys: 8, late: true, repeats: true}
+	m["placeholders late one"] = simMode{tombs: true, keyChange: true, parts: 1, keys: 5, late: true, txMeta: true}
+	return m
+}
+
 // Not among them: placeholders and key changes in a source whose events also come late inside their partition. There a value that
 // was carried over several key changes may end as NULL or as that of an earlier row of the key.
 func modes() map[string]simMode {
