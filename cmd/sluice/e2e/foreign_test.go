@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -62,4 +63,31 @@ func (n *node) foreignReaders(tb testing.TB, paths ...string) {
 	if len(paths) > 0 {
 		tb.Logf("FIGURE foreign readers, of %d tables from %s on: equal to ours in %v, %d rows", len(paths), paths[0], tables, total)
 	}
+}
+
+// commitTime is the column of a change data feed that engines do not print alike.
+var commitTime = regexp.MustCompile(`,?"_commit_timestamp":"[^"]*"`)
+
+// foreignFeed compares what the binary prints of a table's change data feed, from its first version on, with what delta-rs reads, change by
+// change. Without READERS_HOME it looks at ours alone.
+func (n *node) foreignFeed(tb testing.TB, path string) {
+	tb.Helper()
+	want := n.cat(tb, path, "--cdf", "0:")
+	for i := range want {
+		want[i] = commitTime.ReplaceAllString(want[i], "")
+	}
+	slices.Sort(want)
+	if os.Getenv("READERS_HOME") == "" {
+		return
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command(filepath.Join(testkit.Shared(tb, "tools"), "read-table"), "delta-rs", n.at(path), "--cdf", "0:")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		tb.Errorf("delta-rs does not read the change data feed of %s: %v\n%s", path, err, stderr.String())
+		return
+	}
+	got := strings.Split(strings.TrimSuffix(stdout.String(), "\n"), "\n")
+	sameRows(tb, "delta-rs reading the change data feed of "+path, got, want)
+	tb.Logf("FIGURE foreign reader delta-rs: change data feed of %s: %d changes equal", path, len(got))
 }
