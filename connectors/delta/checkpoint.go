@@ -326,6 +326,20 @@ func (w *cpWriter) write(ctx context.Context, key string, kind cpKind, rows iter
 	count := &countingWriter{w: out}
 	pw := file.NewParquetWriter(count, root, file.WithWriterProps(parquet.NewWriterProperties(opts...)))
 	n := 0
+	// One row group is encoded while the next is collected.
+	encoding := make(chan error, 1)
+	encoding <- nil
+	flush := func() error {
+		if err := <-encoding; err != nil {
+			encoding <- err
+			return err
+		}
+		for _, c := range cols {
+			c.buf, c.full = c.full, c.buf
+		}
+		go func() { encoding <- flushGroup(pw, cols) }()
+		return nil
+	}
 	for r := range rows {
 		w.rows++
 		for _, c := range cols {
@@ -333,7 +347,7 @@ func (w *cpWriter) write(ctx context.Context, key string, kind cpKind, rows iter
 		}
 		if n++; n == checkpointGroup {
 			if err = ctx.Err(); err == nil {
-				err = flushGroup(pw, cols)
+				err = flush()
 			}
 			if err != nil {
 				break
@@ -342,7 +356,10 @@ func (w *cpWriter) write(ctx context.Context, key string, kind cpKind, rows iter
 		}
 	}
 	if err == nil && n > 0 {
-		err = flushGroup(pw, cols)
+		err = flush()
+	}
+	if last := <-encoding; err == nil {
+		err = last
 	}
 	if err == nil {
 		err = pw.Close()
@@ -368,7 +385,7 @@ func flushGroup(pw *file.Writer, cols []*cpColumn) error {
 		if err := cw.Close(); err != nil {
 			return err
 		}
-		c.buf.reset()
+		c.full.reset()
 	}
 	return rg.Close()
 }

@@ -24,7 +24,8 @@ type cpRow struct {
 // cpColumn is a leaf of the checkpoint's schema, with how its levels and values are made.
 type cpColumn struct {
 	path string
-	buf  colBuf
+	buf  colBuf // of the row group that is being collected
+	full colBuf // of the one that is being encoded
 	emit func(c *colBuf, r *cpRow)
 }
 
@@ -55,10 +56,10 @@ func (c *colBuf) str(s string) {
 	c.bytes = append(c.bytes, unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
-// write puts the chunk.
+// write puts the chunk that is full.
 func (c *cpColumn) write(w file.ColumnChunkWriter) error {
 	var err error
-	b := &c.buf
+	b := &c.full
 	switch w := w.(type) {
 	case *file.ByteArrayColumnChunkWriter:
 		_, err = w.WriteBatch(b.bytes, b.defs, b.reps)
