@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -37,9 +38,9 @@ func Run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		took, count, err := step(ctx, args[1], args[2], n)
+		took, used, count, err := step(ctx, args[1], args[2], n)
 		if err == nil {
-			fmt.Println(took.Seconds(), count)
+			fmt.Println(took.Seconds(), used, count)
 		}
 		return err
 	}
@@ -67,7 +68,7 @@ func Run(ctx context.Context, args []string) error {
 }
 
 func (o *options) all(ctx context.Context) error {
-	fmt.Printf("%-46s %10s %10s %7s %9s %9s %7s\n", "", "ours s", "delta-rs s", "ratio", "ours MB", "d-rs MB", "ratio")
+	fmt.Printf("%-46s %10s %10s %7s %9s %9s %7s %9s %9s %7s\n", "", "ours s", "delta-rs s", "ratio", "ours cpu", "d-rs cpu", "ratio", "ours MB", "d-rs MB", "ratio")
 	log := filepath.Join(o.work, "log")
 	p50, err := commits(ctx, log, o.commits)
 	if err != nil {
@@ -112,9 +113,19 @@ func (o *options) all(ctx context.Context) error {
 	return o.compare("checkpoint a table of 300 000 files", "checkpoint", table, table)
 }
 
+// figure is a step: its time, the processor seconds in it (which a busy machine changes less), the peak memory of its process.
 type figure struct {
-	seconds, mb float64
-	count       int64
+	seconds, cpu, mb float64
+	count            int64
+}
+
+// cpu gives the processor seconds of this process.
+func cpu() float64 {
+	var r syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &r) != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano()).Seconds()
 }
 
 // compare prints the line of one step.
@@ -128,26 +139,27 @@ func (o *options) compare(title, step, ours, theirs string) error {
 		return fmt.Errorf("%s: %w", title, err)
 	}
 	if o.readers == "" {
-		fmt.Printf("%-46s %10.3f %10s %7s %9.0f\n", title, a.seconds, "-", "-", a.mb)
+		fmt.Printf("%-46s %10.3f %10s %7s %9.3f %9s %7s %9.0f\n", title, a.seconds, "-", "-", a.cpu, "-", "-", a.mb)
 		return nil
 	}
 	b, err := o.measure(step, theirs, filepath.Join(o.readers, "venv", "bin", "python"), filepath.Join("connectors", "delta", "bench", "testdata", "steps.py"), step, theirs,
 		strconv.Itoa(o.appended))
 	if err != nil {
-		fmt.Printf("%-46s %10.3f %10s %7s %9.0f   delta-rs: %.200v\n", title, a.seconds, "failed", "-", a.mb, err)
+		fmt.Printf("%-46s %10.3f %10s %7s %9.3f %9s %7s %9.0f   delta-rs: %.200v\n", title, a.seconds, "failed", "-", a.cpu, "-", "-", a.mb, err)
 		return nil
 	}
 	note := ""
 	if a.count != b.count {
 		note = fmt.Sprintf("  counts differ: %d, %d", a.count, b.count)
 	}
-	fmt.Printf("%-46s %10.3f %10.3f %7.2f %9.0f %9.0f %7.2f%s\n", title, a.seconds, b.seconds, a.seconds/b.seconds, a.mb, b.mb, a.mb/b.mb, note)
+	fmt.Printf("%-46s %10.3f %10.3f %7.2f %9.3f %9.3f %7.2f %9.0f %9.0f %7.2f%s\n", title, a.seconds, b.seconds, a.seconds/b.seconds, a.cpu, b.cpu, a.cpu/b.cpu,
+		a.mb, b.mb, a.mb/b.mb, note)
 	return nil
 }
 
 // measure runs a step some times, each in a process of its own, and gives the medians.
 func (o *options) measure(step, table, program string, args ...string) (figure, error) {
-	var seconds, mb []float64
+	var seconds, cpus, mb []float64
 	var f figure
 	for range o.n {
 		if step == "checkpoint" {
@@ -163,18 +175,19 @@ func (o *options) measure(step, table, program string, args ...string) (figure, 
 		if err != nil {
 			return f, fmt.Errorf("%w: %s", err, lastLine(stderr.String()))
 		}
-		var s float64
-		if _, err := fmt.Sscan(string(out), &s, &f.count); err != nil {
+		var s, c float64
+		if _, err := fmt.Sscan(string(out), &s, &c, &f.count); err != nil {
 			return f, fmt.Errorf("%q: %w", out, err)
 		}
-		seconds = append(seconds, s)
+		seconds, cpus = append(seconds, s), append(cpus, c)
 		if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 			mb = append(mb, float64(ru.Maxrss)/1024)
 		}
 	}
 	slices.Sort(seconds)
+	slices.Sort(cpus)
 	slices.Sort(mb)
-	f.seconds, f.mb = seconds[len(seconds)/2], mb[len(mb)/2]
+	f.seconds, f.cpu, f.mb = seconds[len(seconds)/2], cpus[len(cpus)/2], mb[len(mb)/2]
 	return f, nil
 }
 

@@ -31,16 +31,16 @@ func TestSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[bool]int64{false: 2000, true: 1900}[vectors]
-		if _, n, err := step(ctx, "scan", table, 0); err != nil || n != want {
+		if _, _, n, err := step(ctx, "scan", table, 0); err != nil || n != want {
 			t.Errorf("%d rows, want %d: %v", n, want, err)
 		}
 	}
 	for name, want := range map[string]int64{"open": 20, "checkpoint": 20} {
-		if _, n, err := step(ctx, name, dir+"/log", 0); err != nil || n != want {
+		if _, _, n, err := step(ctx, name, dir+"/log", 0); err != nil || n != want {
 			t.Errorf("%s: %d, want %d: %v", name, n, want, err)
 		}
 	}
-	if _, _, err := step(ctx, "append", dir+"/scan-false", 500); err != nil {
+	if _, _, _, err := step(ctx, "append", dir+"/scan-false", 500); err != nil {
 		t.Error(err)
 	}
 	if err := touch(ctx, dir+"/scan-true"); err != nil {

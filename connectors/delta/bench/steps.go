@@ -42,35 +42,36 @@ func batches(from, to int, yield func(arrow.Record, error) bool) {
 	}
 }
 
-// step runs one measured step of ours on the table in a folder, and gives the time that it took and a count to compare.
-func step(ctx context.Context, name, dir string, n int) (time.Duration, int64, error) {
+// step runs one measured step of ours on the table in a folder, and gives the time that it took, the processor seconds
+// in it, and a count to compare.
+func step(ctx context.Context, name, dir string, n int) (took time.Duration, used float64, count int64, err error) {
 	b, err := file.Open(filepath.Dir(dir))
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	path := filepath.Base(dir)
 	var recs []arrow.Record
 	if name == "append" {
 		batches(0, n, func(r arrow.Record, _ error) bool { recs = append(recs, r); return true })
 	}
-	began := time.Now()
+	began, before := time.Now(), cpu()
+	defer func() { took, used = time.Since(began), cpu()-before }()
 	t, err := delta.Open(ctx, b, path)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	s := t.Cached()
 	switch name {
 	case "open":
-		return time.Since(began), int64(s.NumFiles()), nil
+		return 0, 0, int64(s.NumFiles()), nil
 	case "scan":
-		count := int64(0)
 		for batch, err := range rows.Scan(ctx, s, rows.Options{}) {
 			if err != nil {
-				return 0, 0, err
+				return 0, 0, 0, err
 			}
 			count += batch.Record.NumRows()
 		}
-		return time.Since(began), count, nil
+		return 0, 0, count, nil
 	case "append":
 		a, err := rows.WriteFile(ctx, s, fmt.Sprintf("new-%d.parquet", began.UnixNano()), tableSchema, func(yield func(arrow.Record, error) bool) {
 			for _, r := range recs {
@@ -80,17 +81,17 @@ func step(ctx context.Context, name, dir string, n int) (time.Duration, int64, e
 			}
 		}, rows.WriteOptions{})
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		c := t.NewCommit(s)
 		c.Append(a)
 		out := c.Do(ctx)
-		return time.Since(began), int64(n), out.Err
+		return 0, 0, int64(n), out.Err
 	case "checkpoint":
 		_, err := t.Checkpoint(ctx, s, delta.CheckpointOptions{})
-		return time.Since(began), s.Version, err
+		return 0, 0, s.Version, err
 	}
-	return 0, 0, fmt.Errorf("no step %q", name)
+	return 0, 0, 0, fmt.Errorf("no step %q", name)
 }
 
 // commits makes n commits of one small file each and gives the median time of one.
