@@ -40,7 +40,7 @@ type Client struct {
 	closed   bool
 	brokers  map[int32]string          // addresses by broker id, of the newest metadata
 	conns    map[string]*sarama.Broker // control connections by address
-	fetchers map[int32]*fetcher
+	fetchers map[lane]*fetcher
 	readers  map[*Reader]struct{}
 	parked   map[*Reader]struct{} // readers that wait for a leader
 	kick     chan struct{}        // wakes the router
@@ -70,7 +70,7 @@ func Dial(ctx context.Context, p Properties, o Options) (*Client, error) {
 	}
 	c := &Client{
 		s: s, log: o.Logger, budget: o.Budget,
-		brokers: map[int32]string{}, conns: map[string]*sarama.Broker{}, fetchers: map[int32]*fetcher{},
+		brokers: map[int32]string{}, conns: map[string]*sarama.Broker{}, fetchers: map[lane]*fetcher{},
 		readers: map[*Reader]struct{}{}, parked: map[*Reader]struct{}{}, groups: map[string]string{},
 		kick: make(chan struct{}, 1),
 	}

@@ -16,16 +16,23 @@ const fetchVersion = 12
 // A fetch that fills half of a response is followed by the next one at once.
 const pace = 15 * time.Millisecond
 
-// fetcher asks one leader for all the partitions that are read from it, over a connection of its own: a long poll must
+// lane is where a fetcher reads: from a leader, and which of several fetchers of that leader it is. A request can name a partition
+// only once, so a partition that is read twice at different offsets (two connectors, one topic) has its Readers in different lanes.
+type lane struct {
+	leader int32
+	n      int
+}
+
+// fetcher asks one leader for all the partitions that are read from it in its lane, over a connection of its own: a long poll must
 // not stand in the way of other requests, and a broker answers one connection in order.
 type fetcher struct {
 	c    *Client
-	id   int32
+	at   lane
 	addr string
 	poke chan struct{}
 
 	mu      sync.Mutex
-	readers map[*Reader]struct{}
+	readers map[*Reader]struct{} // no two of them of one partition
 	gone    bool
 }
 
@@ -46,6 +53,18 @@ func (f *fetcher) attach(r *Reader) bool {
 	f.readers[r] = struct{}{}
 	f.kick()
 	return true
+}
+
+// busy tells whether another reader reads the partition of r here.
+func (f *fetcher) busy(r *Reader) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for x := range f.readers {
+		if x != r && x.partition == r.partition && x.topic == r.topic {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *fetcher) detach(r *Reader) {
@@ -81,8 +100,8 @@ func (f *fetcher) run() {
 // end sends the readers back to the router.
 func (f *fetcher) end(err error) {
 	f.c.mu.Lock()
-	if f.c.fetchers[f.id] == f {
-		delete(f.c.fetchers, f.id)
+	if f.c.fetchers[f.at] == f {
+		delete(f.c.fetchers, f.at)
 	}
 	f.c.mu.Unlock()
 	f.mu.Lock()

@@ -346,3 +346,48 @@ func TestPropertyErrorsNameKeyValueAndWayOut(t *testing.T) {
 		t.Errorf("unknown: %v", got)
 	}
 }
+
+// Two connectors may read one topic through one Client, each from where it is: neither takes what was fetched for the other.
+func TestTwoReadersOfOnePartition(t *testing.T) {
+	b := broker.Start(t)
+	b.Topic("a", 1)
+	fill(b, "a", 0, 0, 2000)
+	c := dial(t, b, "max.partition.fetch.bytes", "2048")
+	ahead := c.Read("a", 0, 2000, "")
+	defer ahead.Close()
+	got := make(chan []connectors.Record, 1)
+	go func() { // the one ahead keeps up with what comes
+		var recs []connectors.Record
+		for ctx := t.Context(); len(recs) < 500; {
+			batch, err := ahead.Next(ctx)
+			if err != nil {
+				break
+			}
+			recs = append(recs, batch.Records...)
+		}
+		got <- recs
+	}()
+	behind := []*Reader{c.Read("a", 0, 0, ""), c.Read("a", 0, 500, "")}
+	for n := range 50 {
+		fill(b, "a", 0, 2000+10*n, 10)
+	}
+	for i, r := range behind {
+		from := int64(500 * i)
+		for k, rec := range read(t, r, 2500) {
+			if rec.Offset != from+int64(k) {
+				t.Fatalf("reader from %d: record %d has offset %d", from, k, rec.Offset)
+			}
+		}
+		r.Close()
+	}
+	select {
+	case recs := <-got:
+		for k, rec := range recs {
+			if rec.Offset != int64(2000+k) {
+				t.Fatalf("reader ahead: record %d has offset %d", k, rec.Offset)
+			}
+		}
+	case <-context10(t).Done():
+		t.Fatal("the reader ahead does not get on")
+	}
+}

@@ -178,10 +178,15 @@ func (c *Client) place(r *Reader, resp *sarama.MetadataResponse, ends limits, er
 			c.mu.Unlock()
 			return true
 		}
-		f := c.fetchers[id]
+		at := lane{leader: id}
+		f := c.fetchers[at]
+		for f != nil && f.addr == addr && f.busy(r) { // only the router attaches, so this stays true
+			at.n++
+			f = c.fetchers[at]
+		}
 		if f == nil || f.addr != addr {
-			f = &fetcher{c: c, id: id, addr: addr, poke: make(chan struct{}, 1), readers: map[*Reader]struct{}{}}
-			c.fetchers[id] = f
+			f = &fetcher{c: c, at: at, addr: addr, poke: make(chan struct{}, 1), readers: map[*Reader]struct{}{}}
+			c.fetchers[at] = f
 			c.wg.Add(1)
 			f.readers[r] = struct{}{} // so that it does not end before the reader is there
 			go f.run()
@@ -200,8 +205,8 @@ func (c *Client) place(r *Reader, resp *sarama.MetadataResponse, ends limits, er
 			return true
 		}
 		c.mu.Lock()
-		if c.fetchers[id] == f {
-			delete(c.fetchers, id)
+		if c.fetchers[at] == f {
+			delete(c.fetchers, at)
 		}
 		c.mu.Unlock()
 	}

@@ -137,14 +137,14 @@ func (p *Partition) Reseek(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.a.mu.Lock()
-	gen := p.a.gen
-	p.a.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
 		return ErrClosed
 	}
+	p.a.mu.Lock() // under p.mu: a generation that ends from here on abandons the new context too
+	gen := p.a.gen
+	p.a.mu.Unlock()
 	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	p.gen, p.from, p.next, p.committed, p.cut = gen, next, next, next, next
 	p.buf = nil
