@@ -4,3 +4,10 @@ import "sluice.io/sluice/worker/silver/index"
 
 // Index lets tests damage the key index.
 func (m *Merger) Index() *index.Index { return m.idx }
+
+// SetCutKeys lets one commit end at most n rows because of a truncate, until the function that it gives is called.
+func SetCutKeys(n int) func() {
+	was := cutKeys
+	cutKeys = n
+	return func() { cutKeys = was }
+}

@@ -11,7 +11,7 @@ import (
 	"sluice.io/sluice/worker/silver/state"
 )
 
-// cutKeys bounds how many rows one commit ends because of a truncate.
+// cutKeys bounds how many rows one commit ends because of a truncate, in a table with a key.
 var cutKeys = 1 << 16
 
 // cutHistory finds the versions that the truncates of this merge end: those that began before and end later. Keys, sequences and
@@ -29,7 +29,7 @@ func (w *work) cutHistory(ctx context.Context) error {
 	n := 0
 	for _, o := range files {
 		f := m.idx.File(o)
-		live := func(row int64) bool { return n < cutKeys && !has(f.Deleted, row) }
+		live := func(row int64) bool { return (n < cutKeys || !m.keyed()) && !has(f.Deleted, row) }
 		if err := r.each(ctx, f.Path, f.Size, live, func(k rowKey) error {
 			for i := range w.truncs {
 				t := &w.truncs[i]
