@@ -53,7 +53,6 @@ type histGroup struct {
 	rows     []fold.Version // by number in refs
 	base     *fold.Version
 	stored   []fold.Version
-	topics   []string
 	txLen    int
 	sources  []string
 	out      fold.HistoryOutput

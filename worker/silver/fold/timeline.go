@@ -564,17 +564,6 @@ func TxLen(s *connectors.Source) int {
 	return 0
 }
 
-// Newest gives the index of the newest of some stamps.
-func Newest(s []Stamp) int {
-	best := 0
-	for i := range s {
-		if Compare(s[i], s[best]) >= 0 {
-			best = i
-		}
-	}
-	return best
-}
-
 // ByHash orders by hash, for outputs that must not depend on the order of maps.
 func ByHash(a, b Hash) int {
 	if a.Lo != b.Lo {
