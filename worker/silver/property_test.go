@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -167,9 +168,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// historyModes are those of histories: they have no exception.
+// historyModes are those of histories: they have no exception but lost changes, whose versions nobody can tell.
 func historyModes() map[string]simMode {
 	m := modes()
+	maps.DeleteFunc(m, func(_ string, x simMode) bool { return x.resnap })
 	m["placeholders late"] = simMode{tombs: true, keyChange: true, parts: 3, keys: 8, late: true, repeats: true}
 	m["placeholders late one"] = simMode{tombs: true, keyChange: true, parts: 1, keys: 5, late: true, txMeta: true}
 	return m
@@ -179,19 +181,21 @@ func historyModes() map[string]simMode {
 // was carried over several key changes may end as NULL or as that of an earlier row of the key.
 func modes() map[string]simMode {
 	return map[string]simMode{
-		"placeholders":     {tombs: true, keyChange: true, parts: 3, keys: 8},
-		"placeholders one": {tombs: true, keyChange: true, parts: 1, keys: 5, txMeta: true},
-		"repeats":          {tombs: true, keyChange: true, parts: 3, keys: 8, repeats: true, snapshots: true},
-		"late":             {tombs: true, parts: 3, keys: 8, late: true, txMeta: true, repeats: true, snapshots: true},
-		"late full":        {tombs: true, full: true, parts: 3, keys: 8, late: true, repeats: true},
-		"shift":            {tombs: true, keyChange: true, full: true, parts: 3, keys: 8, repeats: true},
-		"shift blocks":     {tombs: true, keyChange: true, full: true, parts: 2, keys: 6, txMeta: true},
-		"truncate":         {tombs: true, keyChange: true, full: true, parts: 3, keys: 8, truncates: true, repeats: true},
-		"truncate toast":   {tombs: true, parts: 3, keys: 8, truncates: true, late: true},
-		"no tombstones":    {keyChange: true, full: true, parts: 3, keys: 8, repeats: true, late: true},
-		"no positions":     {tombs: true, bare: true, full: true, parts: 3, keys: 8},
-		"no hints":         {tombs: true, noHints: true, keyChange: true, full: true, parts: 3, keys: 8},
-		"all at once":      {tombs: true, keyChange: true, full: true, parts: 3, keys: 10, repeats: true, late: true, truncates: true, snapshots: true, txMeta: true},
+		"placeholders":       {tombs: true, keyChange: true, parts: 3, keys: 8},
+		"placeholders one":   {tombs: true, keyChange: true, parts: 1, keys: 5, txMeta: true},
+		"repeats":            {tombs: true, keyChange: true, parts: 3, keys: 8, repeats: true, snapshots: true},
+		"late":               {tombs: true, parts: 3, keys: 8, late: true, txMeta: true, repeats: true, snapshots: true},
+		"late full":          {tombs: true, full: true, parts: 3, keys: 8, late: true, repeats: true},
+		"shift":              {tombs: true, keyChange: true, full: true, parts: 3, keys: 8, repeats: true},
+		"shift blocks":       {tombs: true, keyChange: true, full: true, parts: 2, keys: 6, txMeta: true},
+		"truncate":           {tombs: true, keyChange: true, full: true, parts: 3, keys: 8, truncates: true, repeats: true},
+		"truncate toast":     {tombs: true, parts: 3, keys: 8, truncates: true, late: true},
+		"no tombstones":      {keyChange: true, full: true, parts: 3, keys: 8, repeats: true, late: true},
+		"no positions":       {tombs: true, bare: true, full: true, parts: 3, keys: 8},
+		"no hints":           {tombs: true, noHints: true, keyChange: true, full: true, parts: 3, keys: 8},
+		"new snapshots":      {tombs: true, full: true, parts: 3, keys: 8, resnap: true},
+		"new snapshots late": {tombs: true, full: true, parts: 3, keys: 8, resnap: true, repeats: true, late: true},
+		"all at once":        {tombs: true, keyChange: true, full: true, parts: 3, keys: 10, repeats: true, late: true, truncates: true, snapshots: true, txMeta: true},
 	}
 }
 

@@ -44,6 +44,7 @@ type simMode struct {
 	late      bool // events come late inside their partition
 	truncates bool
 	snapshots bool // incremental snapshots
+	resnap    bool // the source's log is lost now and then: changes are never told, and a new snapshot of all rows follows
 	keyChange bool
 	noHints   bool // headers of key changes are lost
 	parts     int
@@ -70,6 +71,9 @@ var simKey = &connectors.Shape{Names: []string{"id"}, Types: []schema.Type{schem
 func newSource(rng *rand.Rand, mode simMode) *source {
 	s := &source{rng: rng, mode: mode, rows: map[int64]simRow{}, lsn: 1 << 36, seq0: 1<<36 - 8, ts: 1_790_000_000_000_000_000,
 		src: &connectors.Source{Connector: "postgresql", Name: "sim", DB: "d", Schema: "public", Table: "t"}, name: "sim.public.t"}
+	if mode.resnap {
+		s.src.Connector = "oracle" // positions follow commits
+	}
 	s.offsets = make([]int64, mode.parts)
 	s.parts = make([][]connectors.Change, mode.parts)
 	return s
@@ -304,6 +308,37 @@ func (s *source) snapshot() {
 	}
 }
 
+// resnapshot loses what a transaction did and emits all rows as a new snapshot does, the last one marked.
+func (s *source) resnapshot() {
+	n := len(s.emitted)
+	s.transaction(func() {
+		for range 1 + s.rng.IntN(6) {
+			ids := s.ids()
+			switch k := s.rng.IntN(3); {
+			case len(ids) > 1 && k == 0:
+				s.delete(ids[s.rng.IntN(len(ids))])
+			case len(ids) > 0 && k == 1:
+				s.update(ids[s.rng.IntN(len(ids))])
+			default:
+				if id := s.rng.Int64N(s.mode.keys*2) + 1; s.rows[id].id == 0 {
+					s.insert(id)
+				}
+			}
+		}
+	})
+	s.emitted = s.emitted[:n]
+	ids := s.ids()
+	for i, id := range ids {
+		c := connectors.Change{Kind: connectors.RowChange, Op: connectors.Read, Snapshot: connectors.SnapshotTrue, Source: s.src,
+			Key: keyRow(id), SourceTsNs: s.ts, PosQuality: connectors.Exact, After: s.rows[id].values()}
+		if i == len(ids)-1 {
+			c.Snapshot = connectors.SnapshotLastInCollection
+		}
+		s.position(&c, s.seq0)
+		s.emit(c, s.partOf(id))
+	}
+}
+
 func (s *source) step() {
 	ids := s.ids()
 	free := func() int64 {
@@ -315,6 +350,9 @@ func (s *source) step() {
 		}
 	}
 	n := 1 + s.rng.IntN(4)
+	if s.mode.resnap && len(s.rows) > 0 && s.rng.IntN(8) == 0 {
+		s.resnapshot()
+	}
 	if s.mode.snapshots && s.rng.IntN(8) == 0 {
 		s.snapshot()
 	}

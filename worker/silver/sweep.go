@@ -27,8 +27,9 @@ func (w *work) sawSnapshot(c *connectors.Change, st fold.Stamp) {
 		!conf.SilverSnapshotSweep || conf.SilverDeleteMode == "ignore" {
 		return
 	}
-	// All rows of the snapshot have its position, wherever they are: what is below is older.
-	st.Part, st.Off, st.Exact = 0, 0, true
+	// All rows of the snapshot have its position, wherever they are: what is below is older. The deletes lie right below it, so that
+	// rows of the snapshot that come later, from other partitions, are newer than they.
+	st.Pos, st.Part, st.Off, st.Exact = st.Pos[:len(st.Pos)-1], 0, 0, true
 	w.sweeps = append(w.sweeps, sweep{c, st})
 }
 
@@ -37,7 +38,7 @@ func (w *work) sawSnapshot(c *connectors.Change, st fold.Stamp) {
 func commitOrdered(s *connectors.Source) bool { return s != nil && s.Connector != "postgresql" }
 
 // sweepGhosts makes a delete, at the snapshot's position, for each key whose row is older than a complete snapshot. Keys that have a row of
-// the snapshot, or something newer, in this merge are left to it. It comes before the groups are decided.
+// the snapshot in this merge are left to it. It comes before the groups are decided.
 func (w *work) sweepGhosts(ctx context.Context) error {
 	if w.m.table == nil {
 		return nil
@@ -46,7 +47,7 @@ func (w *work) sweepGhosts(ctx context.Context) error {
 		s := &w.sweeps[i]
 		byFile := map[uint32][]index.Entry{}
 		w.m.idx.All(func(e *index.Entry) bool {
-			if e.File != index.Dead && !w.cut(*e) && (e.Bound() || !w.newerThan(e.Hash, s.st)) {
+			if e.File != index.Dead && !w.cut(*e) && (e.Bound() || !w.inSnapshot(e.Hash, s.st)) {
 				if v := index.Judge(*e, s.st); v == index.Newer || v == index.Unsure {
 					byFile[e.File] = append(byFile[e.File], *e)
 				}
@@ -61,6 +62,13 @@ func (w *work) sweepGhosts(ctx context.Context) error {
 			}
 			n += k
 		}
+		if commitOrdered(s.c.Source) && !w.m.history() {
+			// A row that a create met, and that was gone by the time of the snapshot, is no longer in the create's way.
+			for k := range w.state.Opens {
+				c := &w.complex[w.complexOf(w.state.Opens[k].Hash)]
+				c.extra = append(c.extra, fold.Event{Stamp: s.st, Op: connectors.Delete})
+			}
+		}
 		if n > 0 {
 			w.m.log.Info("rows that a complete snapshot did not bring are gone from the source", "keys", n, "snapshot", s.c.Record.EventID())
 		}
@@ -68,14 +76,14 @@ func (w *work) sweepGhosts(ctx context.Context) error {
 	return nil
 }
 
-// newerThan tells that the key has an event in this merge that is not older than the snapshot.
-func (w *work) newerThan(h fold.Hash, st fold.Stamp) bool {
+// inSnapshot tells that the key has a row of the snapshot, or of a later one, in this merge.
+func (w *work) inSnapshot(h fold.Hash, st fold.Stamp) bool {
 	gi := w.findGroup(h)
 	if gi < 0 {
 		return false
 	}
 	for i := w.groups[gi].head; i >= 0; i = w.events[i].next {
-		if e := &w.events[i]; e.st.Pos != "" && fold.Compare(e.st, st) >= 0 {
+		if e := &w.events[i]; e.op == connectors.Read && e.st.Pos != "" && fold.Compare(e.st, st) >= 0 {
 			return true
 		}
 	}
@@ -111,7 +119,7 @@ func (w *work) sweepFile(ctx context.Context, s *sweep, o uint32, es []index.Ent
 		topic := eventTopic(columnar.ValueAt(rec.Column(k), schema.Of(schema.String), i).Str)
 		ts := columnar.ValueAt(rec.Column(k+1), schema.Of(schema.Timestamp), i).Int
 		if key.st.Pos == "" || fold.Compare(s.st, key.st) <= 0 || topic != s.c.Record.Topic || !commitOrdered(s.c.Source) && ts >= changeMicros(s.c) ||
-			w.newerThan(key.h, s.st) {
+			w.inSnapshot(key.h, s.st) {
 			continue
 		}
 		n++
