@@ -5,7 +5,7 @@
 // not: durable, or shared; one Index belongs to the goroutine that merges the table.
 //
 // Key types: Table (the hash table, 32 bytes a slot), Entry (what it says of a key), Index (Table, the files its entries
-// point to and the version).
+// point to and the version). An index that may not have the memory goes on in a file, 15 bytes for a key (Spill).
 package index
 
 import (
