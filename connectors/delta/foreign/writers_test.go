@@ -41,7 +41,7 @@ func writtenTables() []written {
 		{name: "plain", fill: func(k *kit) { k.plain = true; k.add(20, 0, 1).add(12, 1) }},
 		{name: "partitioned", parts: []string{"p"}, conf: withDVs(), fill: fill},
 		{name: "dv", conf: withDVs(), fill: fill},
-		{name: "dv-checkpoint", spark: true, parts: []string{"p"}, conf: withDVs(), fill: func(k *kit) { fill(k); k.checkpoint(delta.CheckpointV1).del(5, 0, 1) }},
+		{name: "dv-checkpoint", parts: []string{"p"}, conf: withDVs(), fill: func(k *kit) { fill(k); k.checkpoint(delta.CheckpointV1).del(5, 0, 1) }},
 		{name: "dv-checkpoint-v2", conf: withDVs(delta.PropCheckpointPolicy, "v2"), fill: func(k *kit) { fill(k); k.checkpoint(delta.CheckpointV2Parquet).del(5, 0, 1) }},
 		{name: "struct-stats", parts: []string{"p"}, conf: withDVs(delta.PropStatsAsStruct, "true", delta.PropStatsAsJSON, "false"),
 			fill: func(k *kit) { fill(k); k.checkpoint(delta.CheckpointV1).add(3, 1) }},
