@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -246,11 +244,3 @@ func (d *disks) drain(tb testing.TB, name string) {
 }
 
 func (d *disks) ballast(name string) string { return filepath.Join(d.at[name], "ballast") }
-
-// drainAll takes all ballast away.
-func (d *disks) drainAll(tb testing.TB) {
-	tb.Helper()
-	for _, name := range slices.Sorted(maps.Keys(d.at)) {
-		d.drain(tb, name)
-	}
-}
