@@ -22,12 +22,11 @@ type run struct {
 	buf  []byte
 }
 
+// Of a hash 72 bits are kept, 8 of them by its shard: the chance that two of 10^9 keys share them is one in ten thousand.
 const (
 	runEntry   = 15
 	runBucket  = 64 // entries of a bucket, about
 	maxRunFile = 1<<24 - 1
-	// hashBits of a hash are kept: the chance that two of 10^9 keys share them is one in ten thousand.
-	hashBits = 72
 )
 
 // runKey is what a run keeps of a hash, without the upper byte, which is that of the shard.
