@@ -240,6 +240,27 @@ func TestPitfalls(t *testing.T) {
 				t.Fatal(x.letters, x.rows())
 			}
 		},
+		"5.11-a-tombstone-alone-deletes-also-in-the-merge-of-its-row": func(t *testing.T) {
+			for name, cut := range map[string]bool{"one merge": false, "two merges": true} {
+				for _, connector := range []string{"postgresql", "mysql"} {
+					x, w := newBench(t, nil), newWire(t)
+					row := w.pg("c", 50, 50, 1, `{"id":1,"a":1}`)
+					if connector == "mysql" {
+						row = w.mysql("c", "bin.000001", 50, 1, 1, `{"id":1,"a":1}`)
+					}
+					alone := w.record(`{"id":1}`, "") // log compaction took its delete away
+					if cut {
+						x.merge(row...)
+						x.merge(alone...)
+					} else {
+						x.merge(all(row, alone)...)
+					}
+					if got := x.rows(); got != "" {
+						t.Errorf("%s, %s: %s", connector, name, got)
+					}
+				}
+			}
+		},
 		"5.13-decimals-grow-and-stay-exact": func(t *testing.T) {
 			x := newBench(t, nil)
 			x.merge(rec(cOp, 1, 1, "a", connectors.Dec("\x07\xcf", 2)))

@@ -40,6 +40,9 @@ type Stamp struct {
 	Part uint32
 	// Exact tells that an equal position means the same event.
 	Exact bool
+	// lifted tells that the position is that of the change before this one (Lift): it comes right behind what has the position
+	// itself. It is not written: the offset tells as much where no repeat is in question.
+	lifted bool
 }
 
 // Positioned tells that the source gave a position.
@@ -79,7 +82,8 @@ func be32(s string) uint32 {
 // Compare orders two changes of one key: negative when a is older, 0 when they are the same event.
 //
 //   - The later epoch wins.
-//   - Both with a position: the position, then, unless one of the two is exact, generation, partition and offset (D5).
+//   - Both with a position: the position, then, unless one of the two is exact, generation, partition and offset (D5). What was
+//     lifted to a position comes behind what has it.
 //   - Neither has one: the offset inside one partition; between partitions generation, partition and offset.
 //   - One has: a snapshot row without position is older than every positioned change; any other falls back to
 //     generation, partition and offset.
@@ -93,6 +97,12 @@ func Compare(a, b Stamp) int {
 				return -1
 			}
 			return 1
+		}
+		if a.lifted != b.lifted {
+			if a.lifted {
+				return 1
+			}
+			return -1
 		}
 		if a.Exact || b.Exact {
 			return 0
@@ -135,7 +145,7 @@ func (s Stamp) Lift(prev Stamp) Stamp {
 	if s.Pos != "" || s.Unranked() || prev.Pos == "" || s.Epoch != prev.Epoch || Compare(s, prev) <= 0 {
 		return s
 	}
-	s.Pos, s.Exact = prev.Pos, false
+	s.Pos, s.Exact, s.lifted = prev.Pos, false, true
 	s.Part = prev.Part&^PartitionMask | s.Part&PartitionMask
 	return s
 }
