@@ -78,7 +78,7 @@ func lakehouseDefs(d Defaults) defs {
 	add("silver.sequence.by", List, Low, text(""), "Sequence columns", "Columns whose values say which of two changes is newer, instead of the source's log position.", names)
 	enum("silver.delete.mode", Medium, "hard", "Deletes", "hard removes the row, soft keeps it with _cdc_deleted, ignore does nothing.", "hard", "soft", "ignore")
 	enum("silver.truncate.mode", Low, "apply", "Truncates", "apply empties the table, ignore does nothing, dead-letter puts the event aside.", "apply", "ignore", "dead-letter")
-	add("silver.snapshot.sweep", Boolean, Low, text("true"), "Sweep after snapshots", "Whether rows that are older than a complete snapshot of their table, and not in it, are deleted: their deletes were never told. Set it to false where snapshots are of a part of a table only (ad hoc ones with a condition, select overrides).", nil)
+	add("silver.snapshot.sweep", Boolean, Low, text("true"), "Sweep after snapshots", "Whether rows that are older than a complete snapshot of their table, and not in it, are deleted: their deletes were never told. It is done in topics that end with the table's name, as topics of one table do. Set it to false where snapshots are of a part of a table only (ad hoc ones with a condition, select overrides).", nil)
 	add("silver.ignore.null.updates", Boolean, Low, text("false"), "Ignore null updates", "Whether a NULL in an update leaves the column as it was.", nil)
 	add("silver.columns.include", List, Low, text(""), "Columns to keep", "Only these columns, and the key, go to silver.", names)
 	add("silver.columns.exclude", List, Low, text(""), "Columns to leave out", "These columns do not go to silver.", names)

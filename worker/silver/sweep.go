@@ -3,6 +3,7 @@ package silver
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
@@ -24,13 +25,33 @@ type sweep struct {
 func (w *work) sawSnapshot(c *connectors.Change, st fold.Stamp) {
 	conf := w.m.opt.Config
 	if c.Snapshot != connectors.SnapshotLast && c.Snapshot != connectors.SnapshotLastInCollection || c.Op != connectors.Read || st.Pos == "" ||
-		!conf.SilverSnapshotSweep || conf.SilverDeleteMode == "ignore" {
+		!conf.SilverSnapshotSweep || conf.SilverDeleteMode == "ignore" || !ownTopic(c) {
 		return
 	}
 	// All rows of the snapshot have its position, wherever they are: what is below is older. The deletes lie right below it, so that
 	// rows of the snapshot that come later, from other partitions, are newer than they.
 	st.Pos, st.Part, st.Off, st.Exact = st.Pos[:len(st.Pos)-1], 0, 0, true
 	w.sweeps = append(w.sweeps, sweep{c, st})
+}
+
+// ownTopic tells that the topic is that of the event's table alone, by its name: <prefix>.<schema>.<table>. A topic of another name may be
+// fed by several tables (shards that a transform brought together), and a snapshot of one of them says nothing of the others' rows.
+func ownTopic(c *connectors.Change) bool {
+	if c.Source == nil || c.Source.Table == "" {
+		return false
+	}
+	topic, table := topicName(c.Record.Topic), topicName(c.Source.Table)
+	return topic == table || strings.HasSuffix(topic, "."+table)
+}
+
+// topicName writes a name as Debezium writes it in a topic's: what Kafka does not allow there is an underscore.
+func topicName(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {
+			return r
+		}
+		return '_'
+	}, s)
 }
 
 // commitOrdered tells that positions of a source follow the order of its commits. Those of Postgres do not: a transaction that was
