@@ -28,8 +28,9 @@ func (x *maxima) see(s fold.Stamp) {
 			if x.at == nil {
 				x.at = map[uint32]*fold.Stamp{}
 			}
-			x.at[p] = &s
-			x.last, x.lastPart = &s, p
+			n := s // only here: else each call would take memory
+			x.at[p] = &n
+			x.last, x.lastPart = &n, p
 			return
 		}
 		x.last, x.lastPart = old, p
