@@ -87,10 +87,15 @@ bench-delta: ## The Delta room beside delta-rs (READERS_HOME): open, scan, appen
 	CGO_ENABLED=0 $(GO) test -c -o bin/bench-delta ./connectors/delta/bench
 	SLUICE_BENCH_DELTA=1 ./bin/bench-delta $(ARGS)
 
-.PHONY: bench-merge
-bench-merge: ## 10 000 updates into 10^5, 10^6, 10^7 rows beside delta-rs MERGE (READERS_HOME), results compared
-	CGO_ENABLED=0 $(GO) test -c -o bin/bench-merge ./worker/silver/bench
+.PHONY: bench-merge bench-lineitem bench-sustained bin/bench-merge
+bench-merge: bin/bench-merge ## 10 000 updates into 10^5, 10^6, 10^7 rows beside delta-rs MERGE (READERS_HOME), results compared
 	SLUICE_BENCH_MERGE=1 ./bin/bench-merge $(ARGS)
+bench-lineitem: bin/bench-merge ## 0.6 M mixed upserts into lineitem of 60 M rows, cold and warm (6 GB of disk; ARGS=-delta-rs for that, too)
+	SLUICE_BENCH_MERGE=1 ./bin/bench-merge lineitem $(ARGS)
+bench-sustained: bin/bench-merge ## 20 000 changes/s over 10^7 keys for ten minutes: freshness, memory, and reading the table afterwards (READERS_HOME)
+	SLUICE_BENCH_MERGE=1 ./bin/bench-merge sustained $(ARGS)
+bin/bench-merge:
+	CGO_ENABLED=0 $(GO) test -c -o bin/bench-merge ./worker/silver/bench
 
 .PHONY: bench-cluster
 bench-cluster: ## Three nodes: kill to fresh, pause of moved tasks, cost per event on 1, 2, 3 nodes, conflicts; planner and state at scale

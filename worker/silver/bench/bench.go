@@ -33,6 +33,12 @@ func Run(ctx context.Context, args []string) error {
 	if len(args) > 0 && strings.HasPrefix(args[0], "step=") {
 		return runStep(ctx, args)
 	}
+	switch {
+	case len(args) > 0 && args[0] == "lineitem":
+		return runLines(ctx, args[1:])
+	case len(args) > 0 && args[0] == "sustained":
+		return runSustained(ctx, args[1:])
+	}
 	var o Options
 	sizes := ""
 	flags := flag.NewFlagSet("bench-merge", flag.ContinueOnError)
@@ -211,20 +217,24 @@ const programEnv = "SLUICE_BENCH_MERGE"
 
 func (o *Options) theirs(ctx context.Context, dir string, parts []string) (Theirs, error) {
 	var t Theirs
-	script, err := script()
-	if err != nil {
-		return t, err
-	}
-	args := append([]string{script, filepath.Join(dir, "theirs")}, parts...)
-	return t, run(exec.CommandContext(ctx, filepath.Join(o.Readers, "venv", "bin", "python"), args...), &t)
+	return t, python(ctx, o.Readers, &t, "merge.py", append([]string{filepath.Join(dir, "theirs")}, parts...)...)
 }
 
-// script finds merge.py from the package's folder, where tests run, and from the root, where make runs.
-func script() (string, error) {
-	for _, p := range []string{filepath.Join("testdata", "merge.py"), filepath.Join("worker", "silver", "bench", "testdata", "merge.py")} {
+// python runs a script of testdata with the readers' Python and decodes what it prints.
+func python(ctx context.Context, readers string, into any, name string, args ...string) error {
+	p, err := script(name)
+	if err != nil {
+		return err
+	}
+	return run(exec.CommandContext(ctx, filepath.Join(readers, "venv", "bin", "python"), append([]string{p}, args...)...), into)
+}
+
+// script finds a script from the package's folder, where tests run, and from the root, where make runs.
+func script(name string) (string, error) {
+	for _, p := range []string{filepath.Join("testdata", name), filepath.Join("worker", "silver", "bench", "testdata", name)} {
 		if _, err := os.Stat(p); err == nil {
 			return p, nil
 		}
 	}
-	return "", errors.New("testdata/merge.py is neither here nor below worker/silver/bench: run from the root of the repository")
+	return "", fmt.Errorf("testdata/%s is neither here nor below worker/silver/bench: run from the root of the repository", name)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMain makes the test binary the program: `make bench-merge` builds it with go test -c. Started by go test it runs the tests, whose
@@ -35,7 +36,41 @@ func TestMerge(t *testing.T) {
 	if readers != "" && !strings.Contains(out, "100000 equal after 2 rounds") {
 		t.Errorf("rows were not compared:\n%s", out)
 	}
-	for _, l := range strings.Split(strings.TrimSpace(out), "\n") {
-		t.Log("FIGURE merge: " + l)
+	figures(t, "merge", out)
+}
+
+// TestLineitem runs mixed upserts into a small lineitem, and compares the sums of its rows.
+func TestLineitem(t *testing.T) {
+	o := LineOptions{Rows: 20_000, Changes: 1000, Rounds: 3, Work: t.TempDir(), Readers: os.Getenv("READERS_HOME"), Theirs: true}
+	if o.Readers != "" {
+		o.Rows, o.Changes = 600_000, 6000
+	}
+	out, err := o.Measure(t.Context())
+	figures(t, "lineitem", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSustained streams changes into a small table: 20 seconds where there are readers, else two.
+func TestSustained(t *testing.T) {
+	o := SustainedOptions{Keys: 20_000, Rate: 2000, Seconds: 2, Interval: 500 * time.Millisecond, Work: t.TempDir(), Readers: os.Getenv("READERS_HOME")}
+	if o.Readers != "" {
+		o.Keys, o.Rate, o.Seconds, o.Interval = 100_000, 20_000, 20, time.Second
+	}
+	out, err := o.Measure(t.Context())
+	figures(t, "sustained", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// figures prints a report as the gate collects it.
+func figures(t *testing.T, what, report string) {
+	t.Helper()
+	for l := range strings.Lines(strings.TrimSpace(report)) {
+		if l = strings.TrimSpace(l); l != "" {
+			t.Log("FIGURE " + what + ": " + l)
+		}
 	}
 }

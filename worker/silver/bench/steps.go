@@ -92,12 +92,16 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 }
 
 func open(ctx context.Context, dir string) (*silver.Merger, *counted, error) {
+	return openWith(ctx, dir, silver.Upkeep{Manual: true})
+}
+
+func openWith(ctx context.Context, dir string, upkeep silver.Upkeep) (*silver.Merger, *counted, error) {
 	b, err := file.Open(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	c := &counted{Bucket: b}
-	m, err := silver.Open(ctx, silver.Options{Bucket: c, Path: "ours", Connector: "bench", DataDir: filepath.Join(dir, "cache"), IndexMemory: indexMemory(), Upkeep: silver.Upkeep{Manual: true},
+	m, err := silver.Open(ctx, silver.Options{Bucket: c, Path: "ours", Connector: "bench", DataDir: filepath.Join(dir, "cache"), IndexMemory: indexMemory(), Upkeep: upkeep,
 		Config: &config.Sink{Name: "bench", Format: "debezium", SilverMergeMode: "deletion-vectors", SilverSCDType: 1, SilverDeleteMode: "hard",
 			SilverTruncateMode: "apply", SilverCompatibility: "widest", SilverTombstoneRetention: 7 * 24 * time.Hour,
 			EvolveAdd: "evolve", EvolveWiden: "evolve", EvolveDrop: "evolve", EvolveType: "evolve"},
@@ -145,6 +149,14 @@ func runStep(ctx context.Context, args []string) error {
 	switch args[0] {
 	case "step=load":
 		return load(ctx, args[1], nums[0])
+	case "step=load-lines":
+		return loadLines(ctx, args[1], int64(nums[0]))
+	case "step=lines":
+		out, err := lineMerges(ctx, args[1], int64(nums[0]), nums[1], nums[2])
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(out)
 	case "step=ours":
 		profile := ""
 		if len(args) > 5 {
@@ -157,6 +169,8 @@ func runStep(ctx context.Context, args []string) error {
 			profile = args[5]
 		}
 		out, err = takeOver(ctx, args[1], nums[0], nums[1], nums[2], profile)
+	case "step=sustained":
+		return sustainedStep(ctx, args[1], nums, args[5:])
 	default:
 		err = fmt.Errorf("%s is no step", args[0])
 	}
