@@ -19,8 +19,11 @@ import (
 func (w *work) foldComplex(ctx context.Context) error {
 	w.told = map[toldKey]bool{}
 	for from, round := 0, 0; ; round++ {
-		for i := from; i < len(w.complex); i++ { // grows while it runs
-			w.prepare(i)
+		for late, next := from, from; late < len(w.complex); late++ { // grows while it runs
+			for ; next < len(w.complex); next++ {
+				w.prepare(next)
+			}
+			w.lateForMoved(late)
 		}
 		if err := w.loadBases(ctx, from); err != nil {
 			return err
@@ -81,7 +84,7 @@ func (w *work) prepare(i int) {
 			}
 			events = append(events, fe)
 		}
-		w.lateForMoved(i, events)
+		w.lateBirths(h, events)
 	}
 	c := &w.complex[i]
 	c.entry, c.has, c.locate = entry, has, locate
@@ -102,9 +105,8 @@ func (w *work) complexOf(h fold.Hash) int32 {
 	return w.markComplex(gi)
 }
 
-// lateForMoved hands images that are older than a key change on to the key that the row has now.
-func (w *work) lateForMoved(i int, events []fold.Event) {
-	h := w.complex[i].h
+// lateBirths notes what events that are older than a key change tell, late, of how the row that left had come.
+func (w *work) lateBirths(h fold.Hash, events []fold.Event) {
 	if len(w.m.moved[h]) == 0 {
 		return
 	}
@@ -112,24 +114,44 @@ func (w *work) lateForMoved(i int, events []fold.Event) {
 	fold.Sort(order)
 	for j := range order {
 		e := &order[j]
+		if e.Op != connectors.Delete && e.Op != connectors.Insert {
+			continue
+		}
+		k := w.nextMove(h, e.Stamp)
+		if k < 0 || !fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) {
+			continue
+		}
+		if born := e.Origin(e.From); w.state.Moves[k].Born != born {
+			w.state.Moves[k].Born = born
+			w.stateNew = true
+		}
+	}
+}
+
+// lateForMoved hands images that are older than a key change on to the key that the row has now.
+func (w *work) lateForMoved(i int) {
+	h := w.complex[i].h
+	if len(w.m.moved[h]) == 0 || w.complex[i].group < 0 {
+		return
+	}
+	order := slices.Clone(w.complex[i].events)
+	fold.Sort(order)
+	for j := range order {
+		e := &order[j]
+		if e.Image == nil || e.Op == connectors.Delete {
+			continue
+		}
 		k := w.nextMove(h, e.Stamp)
 		if k < 0 || !fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) {
 			continue
 		}
 		mv := &w.state.Moves[k]
-		if e.Op == connectors.Delete || e.Op == connectors.Insert {
-			// It tells, late, how the row that left had come, or that it came after this.
-			if born := e.Origin(e.From); mv.Born != born {
-				mv.Born = born
-				w.stateNew = true
-			}
-		}
-		if e.Image == nil || e.Op == connectors.Delete {
-			continue
-		}
 		img := e.Image.Clone()
 		img.Stamp = e.Stamp
 		img.Guess = mv.Born == bornUnknown
+		if !e.From.IsZero() {
+			img.Inherit(w.parked(h, e.Origin(e.From), e))
+		}
 		w.patch(k, img, fold.Stamp{})
 		w.forward(mv.To, mv.Origin, mv.Stamp, img, fold.Stamp{})
 	}
@@ -188,6 +210,12 @@ func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Ima
 func (w *work) patch(k int32, img *fold.Image, left fold.Stamp) {
 	old := w.state.Moves[k].Row
 	if old == nil {
+		// It was not known when it left; it is kept for a second half that comes later still.
+		row := img.Clone()
+		row.Blank()
+		row.Guess = true
+		w.state.Moves[k].Row = w.toRow(row, true)
+		w.stateNew = true
 		return
 	}
 	row := w.fromRow(old)
@@ -195,7 +223,7 @@ func (w *work) patch(k int32, img *fold.Image, left fold.Stamp) {
 	if left != (fold.Stamp{}) {
 		learned = row.Replace(img, left)
 	} else {
-		learned = row.Learn(img)
+		learned = row.LearnUntil(img, w.state.Moves[k].Stamp)
 	}
 	if learned {
 		r := w.toRow(row, true)
@@ -341,6 +369,8 @@ func (w *work) foldGroup(i int) {
 			events = append(events, w.openEvent(&o.Events[k]))
 		}
 		c.events = append(events, c.events...)
+	} else if !again {
+		w.reopen(c)
 	}
 	if c.opened && !again && c.base != nil && c.base.Image != nil && len(c.base.Image.From) > 0 {
 		// What the row learned meanwhile about the row that it came from is in the table only.
@@ -489,7 +519,7 @@ func (w *work) settle(i int) {
 	case o.Image != nil:
 		w.upsert(winner{h: c.h, ev: -1, img: o.Image, st: o.Image.Stamp, carried: len(o.Image.From) > 0, old: c.entry, has: c.has})
 	case o.Dead:
-		w.delete(deletion{h: c.h, g: index.Grave{Stamp: o.Stamp, AtMs: atMs}, old: c.entry, has: c.has})
+		w.delete(deletion{h: c.h, g: index.Grave{Stamp: o.Stamp, Add: w.tookOf(c), AtMs: atMs}, old: c.entry, has: c.has})
 	}
 }
 
@@ -498,12 +528,12 @@ const maxOpenEvents = 64
 
 func (w *work) settleOpen(c *complexGroup, atMs int64) {
 	had := w.m.opens[c.h]
-	if !had && !c.out.Shift {
+	if !had && !c.out.Shift && !c.keep {
 		return
 	}
 	w.stateNew = true
 	w.state.Opens = slices.DeleteFunc(w.state.Opens, func(o state.Open) bool { return o.Hash == c.h })
-	if !c.out.Shift || len(c.events) > maxOpenEvents {
+	if !c.out.Shift && !c.keep || len(c.events) > maxOpenEvents {
 		return
 	}
 	x := state.Open{Hash: c.h, AtMs: atMs}

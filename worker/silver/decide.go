@@ -43,10 +43,11 @@ type complexGroup struct {
 	base   *fold.Base   // what the table says
 	inBase *fold.Base   // where the fold begins: base, or what was before it
 	// opened: the key was created while it was there, in an earlier merge. folded: out is up to date.
-	opened, folded bool
-	fills          []fold.Fill
-	out            fold.Output
-	locate         bool
+	// keep: it is remembered as such though its fold does not say so.
+	opened, folded, keep bool
+	fills                []fold.Fill
+	out                  fold.Output
+	locate               bool
 }
 
 // decideGroups settles the keys that the index alone settles and marks the others.
@@ -59,7 +60,7 @@ func (w *work) decideGroups(ctx context.Context) error {
 		if g.head < 0 || g.cx >= 0 {
 			continue
 		}
-		if !w.simple(g) {
+		if !w.simple(int32(gi)) {
 			w.markComplex(int32(gi))
 		}
 	}
@@ -77,8 +78,8 @@ func (w *work) markComplex(gi int32) int32 {
 
 // simple settles a key whose newest change tells all: against its entry, without a read. It gives false, and settles
 // nothing, where that is not so.
-func (w *work) simple(g *group) bool {
-	m := w.m
+func (w *work) simple(gi int32) bool {
+	m, g := w.m, &w.groups[gi]
 	entry, has, more := w.entry(g.h)
 	live := has && entry.File != index.Dead
 	if more || live && entry.Carried() || g.flags&hasBare != 0 && g.n > 1 || m.opens[g.h] || len(m.moved[g.h]) > 0 {
@@ -105,6 +106,11 @@ func (w *work) simple(g *group) bool {
 	if e.op == connectors.Delete && m.soft() && (live || !w.wholeBefore(e)) {
 		return false
 	}
+	if g.flags&(hasInsert|hasDelete) != 0 {
+		if _, _, ok := w.sharedLate(gi, entry, has); ok {
+			return false
+		}
+	}
 	if has {
 		switch w.judge(entry, e.st) {
 		case index.Unsure:
@@ -122,8 +128,12 @@ func (w *work) simple(g *group) bool {
 		if m.soft() {
 			return false
 		}
+		took, ok := w.took(g, e, entry, live)
+		if !ok {
+			return false
+		}
 		w.res.Stale += int(g.n) - 1
-		w.delete(deletion{h: g.h, g: index.Grave{Stamp: e.st, AtMs: e.c.Record.TimestampMs}, old: entry, has: has})
+		w.delete(deletion{h: g.h, g: index.Grave{Stamp: e.st, Add: took, AtMs: e.c.Record.TimestampMs}, old: entry, has: has})
 		return true
 	}
 	if !w.wholeRow(e) {

@@ -37,6 +37,7 @@ const (
 	hasInsert = 1 << iota
 	hasHint   // a key change
 	hasBare   // an event without position
+	hasDelete
 )
 
 // work is one merge in the making. It is thrown away, or applied when the commit is made.
@@ -415,6 +416,8 @@ func (w *work) collect() {
 		g.n++
 		if e.op == connectors.Insert {
 			g.flags |= hasInsert
+		} else if e.op == connectors.Delete {
+			g.flags |= hasDelete
 		}
 		if e.c.OldKey.Shape != nil || e.c.NewKey.Shape != nil {
 			g.flags |= hasHint

@@ -46,6 +46,7 @@ type simMode struct {
 	snapshots bool // incremental snapshots
 	resnap    bool // the source's log is lost now and then: changes are never told, and a new snapshot of all rows follows
 	keyChange bool
+	gaps      bool // values may be unknown in the end
 	noHints   bool // headers of key changes are lost
 	parts     int
 	keys      int64
@@ -72,7 +73,7 @@ func newSource(rng *rand.Rand, mode simMode) *source {
 	s := &source{rng: rng, mode: mode, rows: map[int64]simRow{}, lsn: 1 << 36, seq0: 1<<36 - 8, ts: 1_790_000_000_000_000_000,
 		src: &connectors.Source{Connector: "postgresql", Name: "sim", DB: "d", Schema: "public", Table: "t"}, name: "sim.public.t"}
 	if mode.resnap {
-		s.src.Connector = "oracle" // positions follow commits
+		s.src.Connector = "mariadb" // positions follow commits, and begin with the transaction, as those of this source do
 	}
 	s.offsets = make([]int64, mode.parts)
 	s.parts = make([][]connectors.Change, mode.parts)

@@ -78,6 +78,28 @@ func (m *Image) take(col int, o *Image, from Stamp) {
 	m.setFrom(col, from)
 }
 
+// Inherit fills the columns that the image does not tell from the row of the old key, nil where that is not known.
+func (m *Image) Inherit(o *Image) {
+	if o == nil {
+		return
+	}
+	for i := range m.Vals {
+		if Unknown(&m.Vals[i]) && i < len(o.Vals) && !Unknown(&o.Vals[i]) {
+			m.take(i, o, o.told(i))
+		}
+	}
+}
+
+// Blank makes the columns that are not known NULL, which anything tells better.
+func (m *Image) Blank() {
+	for i := range m.Vals {
+		if Unknown(&m.Vals[i]) {
+			m.Vals[i] = connectors.NullValue()
+			m.setFrom(i, Stamp{})
+		}
+	}
+}
+
 // Learn takes columns from an older row that tells them later than this one knows them. It tells whether there were any.
 func (m *Image) Learn(o *Image) bool {
 	learned := false
@@ -86,6 +108,22 @@ func (m *Image) Learn(o *Image) bool {
 			continue
 		}
 		if t := o.told(col); Compare(t, from) > 0 && Compare(t, m.Stamp) < 0 {
+			m.take(col, o, t)
+			m.Guess = m.Guess || o.Guess
+			learned = true
+		}
+	}
+	return learned
+}
+
+// LearnUntil lets a row that left its key learn from a late image of it: of each column the newest word before it left counts.
+func (m *Image) LearnUntil(o *Image, left Stamp) bool {
+	learned := false
+	for col := range m.Vals {
+		if col >= len(o.Vals) || Gaps(&o.Vals[col]) {
+			continue
+		}
+		if t := o.told(col); Compare(t, m.told(col)) > 0 && Compare(t, left) < 0 {
 			m.take(col, o, t)
 			m.Guess = m.Guess || o.Guess
 			learned = true

@@ -40,9 +40,10 @@ type Stamp struct {
 	Part uint32
 	// Exact tells that an equal position means the same event.
 	Exact bool
-	// lifted tells that the position is that of the change before this one (Lift): it comes right behind what has the position
-	// itself. It is not written: the offset tells as much where no repeat is in question.
-	lifted bool
+	// Lifted tells that the position is that of the change before this one (Lift): it comes right behind what has the position
+	// itself. _cdc_sequence does not have it: for a row in the table the offset tells as much. The state does, since its events are folded
+	// again, beside repeats of what they follow.
+	Lifted bool
 }
 
 // Positioned tells that the source gave a position.
@@ -98,8 +99,8 @@ func Compare(a, b Stamp) int {
 			}
 			return 1
 		}
-		if a.lifted != b.lifted {
-			if a.lifted {
+		if a.Lifted != b.Lifted {
+			if a.Lifted {
 				return 1
 			}
 			return -1
@@ -145,7 +146,7 @@ func (s Stamp) Lift(prev Stamp) Stamp {
 	if s.Pos != "" || s.Unranked() || prev.Pos == "" || s.Epoch != prev.Epoch || Compare(s, prev) <= 0 {
 		return s
 	}
-	s.Pos, s.Exact, s.lifted = prev.Pos, false, true
+	s.Pos, s.Exact, s.Lifted = prev.Pos, false, true
 	s.Part = prev.Part&^PartitionMask | s.Part&PartitionMask
 	return s
 }

@@ -89,6 +89,8 @@ type Output struct {
 	// (formats.md §1.6), or an older delete or truncate is still to come: base and events must be remembered and folded again
 	// with what comes.
 	Shift bool
+	// Took is the sequence of the row that the last delete took away, where it took one.
+	Took Stamp
 	// Moves are the deletes that were first halves of key changes, in order.
 	Moves []Move
 	// Unfilled counts the columns whose value is not known from anywhere: NULL was written.
@@ -184,6 +186,8 @@ type folder struct {
 	seen  bool   // stamp is valid
 	// floor is the newest delete that was passed.
 	floor Stamp
+	// born is the late key change by which img came to its key.
+	born  Stamp
 	tx    string // of the shift
 	under []*Image
 
@@ -263,11 +267,13 @@ func (f *folder) base() {
 		if f.fill(img) {
 			f.dirty = true
 		}
+		born := false // columns came with the row from its old key
 		for _, col := range carriedCols(img) {
 			from := img.From[col]
+			born = born || f.bears(img) && Compare(f.born, from) > 0
 			best, src := from, (*Image)(nil)
 			if f.img != nil {
-				if t, ok := f.known(col); ok && Compare(t, best) > 0 && SinceBirth(img.Origin, t) {
+				if t, ok := f.known(col); ok && f.tells(img, t, best) {
 					best, src = t, f.img
 				}
 			}
@@ -283,11 +289,29 @@ func (f *folder) base() {
 				f.dirty = true
 			}
 		}
+		if born {
+			img.Origin, img.Guess = f.img.Origin, f.img.Guess
+			f.dirty = true
+		}
 	}
 	f.img, f.live = img, !img.Deleted
 	if img.Deleted {
 		f.floor = b.Stamp
 	}
+}
+
+// tells tells whether the late events know a column, from t on, better than the base, which has it from best. A row that came by a key change
+// has its columns from the time at its old key; here they count from when it came.
+func (f *folder) tells(img *Image, t, best Stamp) bool {
+	if f.bears(img) && Compare(f.born, best) > 0 {
+		return true
+	}
+	return Compare(t, best) > 0 && SinceBirth(img.Origin, t)
+}
+
+// bears tells that the late events tell by which key change the base's row came.
+func (f *folder) bears(img *Image) bool {
+	return f.img != nil && f.born.set() && f.img.Origin != "" && f.img.Origin != img.Origin && SinceBirth(img.Origin, f.born)
 }
 
 // fill lets a row that came by a key change learn what late images of its old key tell.
@@ -392,7 +416,7 @@ func (f *folder) upsert(e *Event) {
 		case src != nil && i < len(src.Vals) && !Unknown(&src.Vals[i]):
 			img.take(i, src, src.told(i))
 			img.Guess = img.Guess || guess || src.Guess
-		case f.late:
+		case f.late && e.From.IsZero():
 			// Nothing is known of the column at this time; the base may tell.
 		case null:
 		default:
@@ -402,7 +426,9 @@ func (f *folder) upsert(e *Event) {
 			} else {
 				img.setFrom(i, Stamp{}) // any row of the old key tells more
 			}
-			f.out.Unfilled++
+			if !f.late {
+				f.out.Unfilled++
+			}
 		}
 	}
 	if img.Origin == "" && len(img.From) > 0 {
@@ -413,6 +439,12 @@ func (f *folder) upsert(e *Event) {
 		}
 	}
 	f.fill(img)
+	if e.Op == connectors.Insert {
+		f.born = Stamp{}
+		if f.late && !e.From.IsZero() {
+			f.born = e.Stamp
+		}
+	}
 	f.img, f.live = img, true
 	f.stamp, f.seen = e.Stamp, true
 }
@@ -435,6 +467,9 @@ func (f *folder) remove(e *Event) {
 		f.voids(e)
 		return
 	}
+	if f.out.Took = (Stamp{}); f.live && f.seen {
+		f.out.Took = f.stamp
+	}
 	if !e.To.IsZero() && !f.late {
 		m := Move{Stamp: e.Stamp, To: e.To, Origin: e.Origin(f.in.Key)}
 		if f.live && f.img != nil {
@@ -450,7 +485,7 @@ func (f *folder) remove(e *Event) {
 		f.img = nil
 	}
 	f.live = false
-	f.floor = e.Stamp
+	f.floor, f.born = e.Stamp, Stamp{}
 	f.stamp, f.seen = e.Stamp, true
 	f.under, f.tx = nil, ""
 }

@@ -38,8 +38,20 @@ func (e *enc) hash(h fold.Hash) {
 	e.b = binary.BigEndian.AppendUint64(e.b, h.Lo)
 	e.b = binary.BigEndian.AppendUint32(e.b, h.Hi)
 }
+
+// What a stamp is, beside its sequence. Earlier releases take every number but stampExact for neither.
+const (
+	stampExact  = 1
+	stampLifted = 2
+)
+
 func (e *enc) stamp(s fold.Stamp) {
-	e.flag(s.Exact)
+	switch {
+	case s.Lifted:
+		e.u(stampLifted)
+	default:
+		e.flag(s.Exact)
+	}
 	e.str(string(s.Seq()))
 }
 
@@ -103,12 +115,12 @@ func (d *dec) hash() fold.Hash {
 }
 
 func (d *dec) stamp() fold.Stamp {
-	exact := d.u() == 1
+	is := d.u()
 	s, err := fold.Parse(d.str())
 	if err != nil && d.err == nil {
 		d.fail(err.Error())
 	}
-	s.Exact = exact
+	s.Exact, s.Lifted = is == stampExact, is == stampLifted
 	return s
 }
 

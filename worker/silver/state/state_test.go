@@ -180,3 +180,27 @@ func TestHistoryStateGolden(t *testing.T) {
 		t.Fatal(d)
 	}
 }
+
+// A stamp that was lifted to the position of the change before it stays behind that change when its events are folded again.
+func TestLiftedStampComesBack(t *testing.T) {
+	before := fold.Stamp{Pos: "pos", Off: 9, Epoch: 2, Part: 3, Exact: true}
+	lifted := fold.Stamp{Off: 8, Epoch: 2, Part: 1<<fold.PartitionBits | 3}.Lift(fold.Stamp{Pos: "pos", Off: 7, Epoch: 2, Part: 3, Exact: true})
+	if !lifted.Lifted || fold.Compare(lifted, before) <= 0 {
+		t.Fatalf("%+v does not lie behind %+v", lifted, before)
+	}
+	s := New()
+	s.Opens = []Open{{Hash: fold.Hash{Lo: 3}, Stamp: before, Events: []Event{{Stamp: lifted, Op: connectors.Delete}}}}
+	const golden = "534c555354415445010557000000000000000300000000000000011300000002706f7300000003000000000000000901" +
+		"021300000002706f730000000300000000000000080003000000000000000000000000000000000000000000000000000000"
+	b := s.Encode()
+	if got := hex.EncodeToString(b[:len(b)-4]); got != golden {
+		t.Fatalf("the bytes of format %d changed:\n%s", Version, got)
+	}
+	got, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := got.Opens[0].Events[0].Stamp; at != lifted || fold.Compare(at, before) <= 0 {
+		t.Fatalf("%+v, want %+v", at, lifted)
+	}
+}
