@@ -17,6 +17,7 @@ import (
 // assembler makes Arrow arrays out of what the leaves of one batch hold.
 type assembler struct {
 	vectors map[*parquet.Node]*parquet.Vector
+	mem     *parquet.Lease
 }
 
 // place says which level entries of a leaf are a value of a node: those that do not repeat deeper than rep, and whose
@@ -167,21 +168,21 @@ func (a *assembler) leafData(r *readNode, p place, n int) (arrow.ArrayData, erro
 	bufs := []*memory.Buffer{buf, nil}
 	switch {
 	case r.typ.Kind == schema.Boolean:
-		bufs[1] = memory.NewBufferBytes(packBools(spread(d.w1, valid, n, nulls)))
+		bufs[1] = memory.NewBufferBytes(packBools(spread(a.mem, d.w1, valid, n, nulls)))
 	case d.offs != nil || r.typ.Kind == schema.String || r.typ.Kind == schema.Binary:
-		bufs[1] = bufferOf(spreadOffsets(d.offs, valid, n, nulls))
+		bufs[1] = bufferOf(spreadOffsets(a.mem, d.offs, valid, n, nulls))
 		bufs = append(bufs, memory.NewBufferBytes(d.data))
 	case r.typ.Kind == schema.Decimal:
-		bufs[1] = bufferOf(spread(d.dec, valid, n, nulls))
+		bufs[1] = bufferOf(spread(a.mem, d.dec, valid, n, nulls))
 	case r.typ.Kind == schema.Byte:
-		bufs[1] = memory.NewBufferBytes(spread(d.w1, valid, n, nulls))
+		bufs[1] = memory.NewBufferBytes(spread(a.mem, d.w1, valid, n, nulls))
 	case r.typ.Kind == schema.Short:
-		s := spread(d.w2, valid, n, nulls)
+		s := spread(a.mem, d.w2, valid, n, nulls)
 		bufs[1] = memory.NewBufferBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 2*len(s)))
 	case d.w4 != nil || r.typ.Kind == schema.Integer || r.typ.Kind == schema.Float || r.typ.Kind == schema.Date:
-		bufs[1] = bufferOf(spread(d.w4, valid, n, nulls))
+		bufs[1] = bufferOf(spread(a.mem, d.w4, valid, n, nulls))
 	default:
-		bufs[1] = bufferOf(spread(d.w8, valid, n, nulls))
+		bufs[1] = bufferOf(spread(a.mem, d.w8, valid, n, nulls))
 	}
 	return array.NewData(r.arrow, n, bufs, nil, nulls, 0), nil
 }
@@ -243,11 +244,12 @@ func packLevels(dst, levels []uint8, top uint8) []byte {
 }
 
 // spread makes room for the nulls: value i goes to the place of the i'th bit that is set.
-func spread[T any](s []T, valid []byte, n, nulls int) []T {
+func spread[T any](mem *parquet.Lease, s []T, valid []byte, n, nulls int) []T {
 	if nulls == 0 {
 		return s
 	}
-	out := make([]T, n)
+	out := parquet.RawIn[T](mem, n)[:n]
+	clear(out) // what nulls have is the same each time
 	at := 0
 	for w := 0; w < (n+7)/8; w++ {
 		b := valid[w]
@@ -264,14 +266,15 @@ func spread[T any](s []T, valid []byte, n, nulls int) []T {
 	return out
 }
 
-func spreadOffsets(offs []int32, valid []byte, n, nulls int) []int32 {
+func spreadOffsets(mem *parquet.Lease, offs []int32, valid []byte, n, nulls int) []int32 {
 	if len(offs) == 0 {
 		offs = []int32{0}
 	}
 	if nulls == 0 {
 		return offs
 	}
-	out := make([]int32, n+1)
+	out := parquet.RawIn[int32](mem, n+1)[:n+1]
+	out[0] = offs[0]
 	at := 0
 	for i := range n {
 		if valid[i>>3]>>(i&7)&1 == 1 {

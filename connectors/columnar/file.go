@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -40,14 +39,34 @@ type ReadOptions struct {
 	RowGroups []int
 	// BatchRows bounds a batch: default 20 000.
 	BatchRows int
-	// Block is how many bytes of a column are fetched at once: default 4 MiB.
+	// Block is how many bytes of a column are fetched at once: default parquet.DefaultBlock.
 	Block int
+	// Select tells which of the n rows from row first of the file on are wanted: ascending runs, counted from first, which are not
+	// changed afterwards. It is called in the order of the rows. nil: all.
+	Select func(first int64, n int) []Run
+	// Pool is where memory comes from: what a batch has goes back to it with Batch.Done. nil: new memory.
+	Pool *parquet.Pool
+	// Slots makes columns be decoded at the same time, ahead of what is asked for: each at work holds a place in it. nil: one after
+	// the other.
+	Slots chan struct{}
 }
 
-// Batch is a part of a file. Row i of Record is row FirstRow+i of the file.
+// Batch is a part of a file: Rows rows from row FirstRow on, or those of them that Select wants.
 type Batch struct {
 	Record   arrow.Record
 	FirstRow int64
+	Rows     int
+	// Runs are what Select wants; nil where all rows are there.
+	Runs   []Run
+	leases []*parquet.Lease
+}
+
+// Done gives the memory of the batch back to the pool that it is from, if any: the record must not be used any more.
+func (b *Batch) Done() {
+	for _, l := range b.leases {
+		l.Done()
+	}
+	b.leases = nil
 }
 
 // OpenFile reads the footer of a file of size bytes. r must allow concurrent use where the File is.
@@ -77,7 +96,6 @@ func (f *File) Meta() *parquet.Meta { return f.meta }
 type plan struct {
 	fields []*readNode
 	arrow  *arrow.Schema
-	leaves []*parquet.Node
 }
 
 func (f *File) plan(o ReadOptions) (*plan, error) {
@@ -117,16 +135,6 @@ func (f *File) plan(o ReadOptions) (*plan, error) {
 	if p.fields, err = (planner{mapping: o.Mapping}).fields(fields, f.meta.Root.Children); err != nil {
 		return nil, err
 	}
-	seen := map[*parquet.Node]bool{}
-	for _, r := range p.fields {
-		r.leaves(func(n *parquet.Node) {
-			if !seen[n] {
-				seen[n] = true
-				p.leaves = append(p.leaves, n)
-			}
-		})
-	}
-	slices.SortFunc(p.leaves, func(a, b *parquet.Node) int { return a.Column - b.Column })
 	return p, nil
 }
 
@@ -160,71 +168,11 @@ func (f *File) Read(ctx context.Context, o ReadOptions) iter.Seq2[Batch, error] 
 				yield(Batch{}, fmt.Errorf("there is no row group %d", g))
 				return
 			}
-			rg := &f.meta.RowGroups[g]
-			r := f.openGroup(p, g, o.Block)
-			for at := int64(0); at < rg.NumRows; {
-				if err := ctx.Err(); err != nil {
-					yield(Batch{}, err)
-					return
-				}
-				n := int(min(rg.NumRows-at, int64(rows)))
-				rec, err := r.next(n)
-				if err != nil {
-					yield(Batch{}, fmt.Errorf("row group %d: %w", g, err))
-					return
-				}
-				if !yield(Batch{rec, rg.FirstRow + at}, nil) {
-					return
-				}
-				at += int64(n)
+			if !f.readGroup(ctx, p, g, o, rows, yield) {
+				return
 			}
 		}
 	}
-}
-
-// groupReader reads one row group.
-type groupReader struct {
-	plan   *plan
-	chunks []*parquet.Chunk
-	vecs   []parquet.Vector
-	asm    assembler
-}
-
-func (f *File) openGroup(p *plan, g, block int) *groupReader {
-	r := &groupReader{plan: p, vecs: make([]parquet.Vector, len(p.leaves)), asm: assembler{vectors: map[*parquet.Node]*parquet.Vector{}}}
-	for i, l := range p.leaves {
-		r.chunks = append(r.chunks, parquet.NewChunk(f.r, l, &f.meta.RowGroups[g].Columns[l.Column], block))
-		r.asm.vectors[l] = &r.vecs[i]
-	}
-	return r
-}
-
-func (r *groupReader) skip(rows int) error {
-	for _, c := range r.chunks {
-		if err := c.Skip(rows); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// next makes a record of the next rows.
-func (r *groupReader) next(rows int) (arrow.Record, error) {
-	for i, c := range r.chunks {
-		r.vecs[i].Reset()
-		if err := c.Read(&r.vecs[i], rows); err != nil {
-			return nil, err
-		}
-	}
-	cols := make([]arrow.Array, len(r.plan.fields))
-	for i, n := range r.plan.fields {
-		d, err := r.asm.array(n, place{}, rows)
-		if err != nil {
-			return nil, fmt.Errorf("column %q: %w", r.plan.arrow.Field(i).Name, err)
-		}
-		cols[i] = array.MakeFromData(d)
-	}
-	return array.NewRecord(r.plan.arrow, cols, int64(rows)), nil
 }
 
 // errUnsorted tells that the rows of a point read are not in order.
@@ -254,7 +202,7 @@ func (f *File) ReadRowsAt(ctx context.Context, o ReadOptions, rows []int64) (arr
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r := f.openGroup(p, g, block)
+		r := f.openLane(p, p.all(), g, block, nil)
 		pos := rg.FirstRow
 		for at < len(rows) && rows[at] < end {
 			if rows[at] < pos {
@@ -268,11 +216,11 @@ func (f *File) ReadRowsAt(ctx context.Context, o ReadOptions, rows []int64) (arr
 			for at+n < len(rows) && rows[at+n] == pos+int64(n) && rows[at+n] < end && n < DefaultBatchRows {
 				n++
 			}
-			rec, err := r.next(n)
+			cols, err := r.next(n, nil, nil)
 			if err != nil {
 				return nil, fmt.Errorf("row group %d: %w", g, err)
 			}
-			parts = append(parts, rec)
+			parts = append(parts, array.NewRecord(p.arrow, cols, int64(n)))
 			pos += int64(n)
 			at += n
 		}

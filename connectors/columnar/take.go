@@ -32,7 +32,7 @@ func Select(rec arrow.Record, runs []Run) (arrow.Record, error) {
 	}
 	cols := make([]arrow.Array, rec.NumCols())
 	for i := range cols {
-		d, err := selectData(rec.Column(i), runs, n)
+		d, err := selectData(rec.Column(i), runs, n, nil)
 		if err != nil {
 			return nil, fmt.Errorf("column %q: %w", rec.ColumnName(i), err)
 		}
@@ -54,7 +54,22 @@ func SelectRows(rec arrow.Record, rows []int32) (arrow.Record, error) {
 	return Select(rec, runs)
 }
 
-func selectData(a arrow.Array, runs []Run, n int) (arrow.ArrayData, error) {
+// selectArray is Select of one array, in the memory of a lease; nil runs are all rows.
+func selectArray(a arrow.Array, runs []Run, mem *parquet.Lease) (arrow.Array, error) {
+	switch {
+	case runs == nil:
+		return a, nil
+	case len(runs) == 1:
+		return array.NewSlice(a, int64(runs[0].From), int64(runs[0].To)), nil
+	}
+	d, err := selectData(a, runs, RunRows(runs), mem)
+	if err != nil {
+		return nil, err
+	}
+	return array.MakeFromData(d), nil
+}
+
+func selectData(a arrow.Array, runs []Run, n int, mem *parquet.Lease) (arrow.ArrayData, error) {
 	var valid *memory.Buffer
 	nulls := 0
 	t := a.DataType()
@@ -75,17 +90,17 @@ func selectData(a arrow.Array, runs []Run, n int) (arrow.ArrayData, error) {
 		b, _ := selectBits(a.Data().Buffers()[1].Bytes(), a.Data().Offset(), runs, n)
 		return fixed(memory.NewBufferBytes(b)), nil
 	case *array.Int8:
-		return fixed(bufferOf(selectFixed[int8](a, runs, n))), nil
+		return fixed(bufferOf(selectFixed[int8](a, runs, n, mem))), nil
 	case *array.Int16:
-		return fixed(bufferOf(selectFixed[int16](a, runs, n))), nil
+		return fixed(bufferOf(selectFixed[int16](a, runs, n, mem))), nil
 	case *array.Int32, *array.Float32, *array.Date32:
-		return fixed(bufferOf(selectFixed[int32](a, runs, n))), nil
+		return fixed(bufferOf(selectFixed[int32](a, runs, n, mem))), nil
 	case *array.Int64, *array.Float64, *array.Timestamp:
-		return fixed(bufferOf(selectFixed[int64](a, runs, n))), nil
+		return fixed(bufferOf(selectFixed[int64](a, runs, n, mem))), nil
 	case *array.Decimal128:
-		return fixed(bufferOf(selectFixed[decimal128.Num](a, runs, n))), nil
+		return fixed(bufferOf(selectFixed[decimal128.Num](a, runs, n, mem))), nil
 	case *array.String, *array.Binary:
-		offs, data, err := selectStrings(a, runs, n)
+		offs, data, err := selectStrings(a, runs, n, mem)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +108,7 @@ func selectData(a arrow.Array, runs []Run, n int) (arrow.ArrayData, error) {
 	case *array.Struct:
 		kids := make([]arrow.ArrayData, a.NumField())
 		for i := range kids {
-			d, err := selectData(a.Field(i), runs, n)
+			d, err := selectData(a.Field(i), runs, n, mem)
 			if err != nil {
 				return nil, err
 			}
@@ -102,11 +117,11 @@ func selectData(a arrow.Array, runs []Run, n int) (arrow.ArrayData, error) {
 		return array.NewData(t, n, []*memory.Buffer{valid}, kids, nulls, 0), nil
 	case *array.Map:
 		offs, inner, elems := selectLists(a.List, runs, n)
-		k, err := selectData(a.Keys(), inner, elems)
+		k, err := selectData(a.Keys(), inner, elems, mem)
 		if err != nil {
 			return nil, err
 		}
-		v, err := selectData(a.Items(), inner, elems)
+		v, err := selectData(a.Items(), inner, elems, mem)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +129,7 @@ func selectData(a arrow.Array, runs []Run, n int) (arrow.ArrayData, error) {
 		return array.NewData(t, n, []*memory.Buffer{valid, bufferOf(offs)}, []arrow.ArrayData{pairs}, nulls, 0), nil
 	case *array.List:
 		offs, inner, elems := selectLists(a, runs, n)
-		e, err := selectData(a.ListValues(), inner, elems)
+		e, err := selectData(a.ListValues(), inner, elems, mem)
 		if err != nil {
 			return nil, err
 		}
@@ -123,8 +138,8 @@ func selectData(a arrow.Array, runs []Run, n int) (arrow.ArrayData, error) {
 	return nil, fmt.Errorf("%w: rows of Arrow's %s are not selected", ErrType, t)
 }
 
-func selectFixed[T any](a arrow.Array, runs []Run, n int) []T {
-	out := parquet.Raw[T](n)
+func selectFixed[T any](a arrow.Array, runs []Run, n int, mem *parquet.Lease) []T {
+	out := parquet.RawIn[T](mem, n)
 	if a.Len() == 0 {
 		return out
 	}
@@ -151,7 +166,7 @@ func selectBits(src []byte, off int, runs []Run, n int) (dst []byte, set int) {
 	return dst, set
 }
 
-func selectStrings(a arrow.Array, runs []Run, n int) ([]int32, []byte, error) {
+func selectStrings(a arrow.Array, runs []Run, n int, mem *parquet.Lease) ([]int32, []byte, error) {
 	src, data := stringParts(a)
 	var size int64
 	for _, r := range runs {
@@ -160,7 +175,7 @@ func selectStrings(a arrow.Array, runs []Run, n int) ([]int32, []byte, error) {
 	if size > math.MaxInt32 {
 		return nil, nil, ErrFull
 	}
-	offs, out := append(parquet.Raw[int32](n+1), 0), parquet.Raw[byte](int(size))
+	offs, out := append(parquet.RawIn[int32](mem, n+1), 0), parquet.RawIn[byte](mem, int(size))
 	for _, r := range runs {
 		base := int32(len(out)) - src[r.From]
 		out = append(out, data[src[r.From]:src[r.To]]...)

@@ -36,7 +36,7 @@ func (f *rowFlags) add(c *cobra.Command) {
 
 // scan calls visit with each row as canonical JSON, which is only valid during the call, until it gives false.
 func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, visit func(line []byte) (bool, error)) (schema.Schema, error) {
-	o := rows.Options{Columns: f.columns}
+	o := rows.Options{Columns: f.columns, Reuse: true}
 	sc, err := o.Schema(s)
 	if err != nil {
 		return sc, fmt.Errorf("%w; there are: %s", err, strings.Join(columnNames(s.Schema()), ", "))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 )
 
 // DefaultBlock is how many bytes a Chunk reads from its file at once: most column chunks whole, so that an object store is asked once.
@@ -22,6 +21,8 @@ type Chunk struct {
 	dict    *Vector
 	vals    values
 	pageBuf []byte
+	pool    *Pool
+	life    *Lease // memory that the chunk needs as long as it is read
 
 	// the open page
 	entries  int // level entries that are left in it
@@ -32,14 +33,26 @@ type Chunk struct {
 	scratch  []uint8
 }
 
-// NewChunk opens a column chunk. block bounds what is read at once (0: DefaultBlock); a larger page is read whole.
-func NewChunk(r io.ReaderAt, leaf *Node, cc *ColumnChunk, block int) *Chunk {
+// NewChunk opens a column chunk. block bounds what is read at once (0: DefaultBlock); a larger page is read whole. pool, which may be nil,
+// is where memory comes from, and goes to with Close.
+func NewChunk(r io.ReaderAt, leaf *Node, cc *ColumnChunk, block int, pool *Pool) *Chunk {
 	if block <= 0 {
 		block = DefaultBlock
 	}
-	return &Chunk{leaf: leaf, codec: cc.Codec, left: cc.NumValues,
-		w:    window{r: r, pos: cc.Offset, end: cc.Offset + cc.Compressed, block: block},
+	life := pool.Lease()
+	return &Chunk{leaf: leaf, codec: cc.Codec, left: cc.NumValues, pool: pool, life: life,
+		w:    window{r: r, pos: cc.Offset, end: cc.Offset + cc.Compressed, block: block, mem: life},
 		vals: values{typ: leaf.Type, length: int(leaf.TypeLength)}}
+}
+
+// Close gives memory back to the pool. What was read stays.
+func (c *Chunk) Close() {
+	c.life.Done()
+	if c.vals.lent {
+		c.pageBuf = nil
+	}
+	c.pool.put(c.pageBuf)
+	*c = Chunk{leaf: c.leaf}
 }
 
 // fail adds the place to an error.
@@ -95,7 +108,7 @@ func (c *Chunk) Read(v *Vector, rows int) error {
 func (c *Chunk) readFlat(v *Vector, n int) error {
 	if c.allDef {
 		v.addFull(n, c.leaf.MaxDef)
-		return c.vals.read(v, n)
+		return c.readValues(v, n)
 	}
 	for n > 0 {
 		// Runs of present values are the rule: they need no levels.
@@ -106,7 +119,7 @@ func (c *Chunk) readFlat(v *Vector, n int) error {
 		if k > 0 && level == c.leaf.MaxDef {
 			c.flatDefs.run -= k
 			v.addFull(k, c.leaf.MaxDef)
-			if err := c.vals.read(v, k); err != nil {
+			if err := c.readValues(v, k); err != nil {
 				return err
 			}
 			n -= k
@@ -134,6 +147,16 @@ func (c *Chunk) readFlat(v *Vector, n int) error {
 	return nil
 }
 
+// readValues reads values that are there. A page that they hold on to goes the way of their memory.
+func (c *Chunk) readValues(v *Vector, n int) error {
+	err := c.vals.read(v, n)
+	if c.vals.lent && v.mem != nil {
+		v.mem.adopt(c.pageBuf)
+		c.pageBuf, c.vals.lent = nil, false
+	}
+	return err
+}
+
 // addFull adds n entries of the highest level.
 func (v *Vector) addFull(n int, level uint8) {
 	if v.Defs != nil {
@@ -146,45 +169,15 @@ func (v *Vector) addFull(n int, level uint8) {
 // openDefs makes room for n more levels and gives the place of the first. Those before it that had been left out are filled in.
 func (v *Vector) openDefs(n int, level uint8) int {
 	if v.Defs == nil {
-		v.Defs = make([]uint8, v.N, max(2*v.N, v.N+n, 64))
+		v.Defs = RawIn[uint8](v.mem, max(2*v.N, v.N+n, min(v.rows, maxReserve), 64))[:v.N]
 		fill(v.Defs, level)
 	}
 	at := len(v.Defs)
 	if cap(v.Defs)-at < n {
-		v.Defs = append(make([]uint8, 0, 2*at+n), v.Defs...)
+		v.Defs = append(RawIn[uint8](v.mem, 2*at+n), v.Defs...)
 	}
 	v.Defs = v.Defs[:at+n]
 	return at
-}
-
-// countLevel counts the entries of the highest level and checks that none is above it.
-func countLevel(levels []uint8, top uint8) (int, error) {
-	n := 0
-	if top == 1 {
-		i := 0
-		var high uint64
-		for ; i+8 <= len(levels); i += 8 {
-			x := binary.LittleEndian.Uint64(levels[i:])
-			high |= x
-			n += bits.OnesCount64(x & 0x0101010101010101)
-		}
-		for ; i < len(levels); i++ {
-			high |= uint64(levels[i])
-			n += int(levels[i] & 1)
-		}
-		if high&^0x0101010101010101 != 0 {
-			return 0, fmt.Errorf("%w: definition level above 1", ErrCorrupt)
-		}
-		return n, nil
-	}
-	for _, l := range levels {
-		if l == top {
-			n++
-		} else if l > top {
-			return 0, fmt.Errorf("%w: definition level %d above %d", ErrCorrupt, l, top)
-		}
-	}
-	return n, nil
 }
 
 // readNested reads whole rows of a repeating column: up to the entry that begins the row after them.
@@ -242,7 +235,7 @@ func (c *Chunk) Skip(rows int) error {
 	if c.leaf.MaxRep > 0 {
 		for rows > 0 {
 			n := min(rows, 4096)
-			waste.Reset()
+			waste.Reset(nil)
 			if err := c.readNested(&waste, n); err != nil {
 				return err
 			}
@@ -262,7 +255,7 @@ func (c *Chunk) Skip(rows int) error {
 			}
 		}
 		n := min(rows, c.entries, 4096)
-		waste.Reset()
+		waste.Reset(nil)
 		if err := c.readFlat(&waste, n); err != nil {
 			return c.fail(err)
 		}
@@ -339,7 +332,11 @@ func (c *Chunk) readDictionary(h pageHeader) error {
 	if err != nil {
 		return err
 	}
-	if b, err = decompress(c.codec, nil, b, h.uncompressed); err != nil {
+	var room []byte
+	if c.life != nil && c.codec != Uncompressed && h.uncompressed <= maxPageRoom {
+		room = RawIn[byte](c.life, h.uncompressed+slack)
+	}
+	if b, err = decompress(c.codec, room, b, h.uncompressed); err != nil {
 		return err
 	}
 	if h.values > 8*len(b) { // a value takes a bit at least
@@ -349,7 +346,7 @@ func (c *Chunk) readDictionary(h pageHeader) error {
 	if err := d.open(Plain, b, h.values, nil); err != nil {
 		return err
 	}
-	dict := &Vector{}
+	dict := &Vector{mem: c.life}
 	if d.typ == ByteArray {
 		dict.openOffs(0)
 	}
@@ -360,10 +357,17 @@ func (c *Chunk) readDictionary(h pageHeader) error {
 	return nil
 }
 
+// maxPageRoom is up to which size a page's header is believed before the page is seen: pages of all writers are smaller.
+const maxPageRoom = 4 << 20
+
 // keep gives page bytes that stay valid while the page is read: the window's memory moves.
 func (c *Chunk) keep(codec Codec, b []byte, size int) ([]byte, error) {
 	if c.vals.lent {
 		c.pageBuf = nil
+	}
+	if c.pool != nil && size <= maxPageRoom && cap(c.pageBuf) < size+slack {
+		c.pool.put(c.pageBuf)
+		c.pageBuf = c.pool.take(size + slack)
 	}
 	if codec == Uncompressed {
 		if len(b) != size {

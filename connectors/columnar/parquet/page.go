@@ -115,6 +115,7 @@ type window struct {
 	block int
 	buf   []byte
 	at    int
+	mem   *Lease
 }
 
 // peek gives at least n bytes (fewer only where the chunk ends), without moving on. They are valid until the next call.
@@ -136,7 +137,7 @@ func (w *window) peek(n int) ([]byte, error) {
 	}
 	have := copy(w.buf, w.buf[w.at:])
 	if cap(w.buf) < want+slack {
-		w.buf = append(Raw[byte](want+slack), w.buf[:have]...)
+		w.buf = append(RawIn[byte](w.mem, want+slack), w.buf[:have]...)
 	}
 	w.buf, w.at = w.buf[:want], 0
 	got, err := w.r.ReadAt(w.buf[have:], w.pos+int64(have))

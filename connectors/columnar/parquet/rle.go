@@ -272,3 +272,33 @@ func packBits[T uint8 | uint32](dst []byte, v []T, width uint) []byte {
 
 // widthOf is the number of bits that values up to v need.
 func widthOf(v uint32) uint { return uint(bits.Len32(v)) }
+
+// countLevel counts the entries of the highest level and checks that none is above it.
+func countLevel(levels []uint8, top uint8) (int, error) {
+	n := 0
+	if top == 1 {
+		i := 0
+		var high uint64
+		for ; i+8 <= len(levels); i += 8 {
+			x := binary.LittleEndian.Uint64(levels[i:])
+			high |= x
+			n += bits.OnesCount64(x & 0x0101010101010101)
+		}
+		for ; i < len(levels); i++ {
+			high |= uint64(levels[i])
+			n += int(levels[i] & 1)
+		}
+		if high&^0x0101010101010101 != 0 {
+			return 0, fmt.Errorf("%w: definition level above 1", ErrCorrupt)
+		}
+		return n, nil
+	}
+	for _, l := range levels {
+		if l == top {
+			n++
+		} else if l > top {
+			return 0, fmt.Errorf("%w: definition level %d above %d", ErrCorrupt, l, top)
+		}
+	}
+	return n, nil
+}

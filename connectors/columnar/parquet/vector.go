@@ -32,11 +32,12 @@ type Vector struct {
 	Offs []int32
 	Data []byte
 
-	rows int // how many entries are to be read in all, where that is known
+	rows int    // how many entries are to be read in all, where that is known
+	mem  *Lease // where memory comes from
 }
 
-// Reset empties v. The memory that it had is given up: an Arrow array may own it.
-func (v *Vector) Reset() { *v = Vector{} }
+// Reset empties v. The memory that it had is given up: an Arrow array may own it. What is read next goes to the memory of a lease, nil for new.
+func (v *Vector) Reset(l *Lease) { *v = Vector{mem: l} }
 
 // values decodes the values of one page, or holds a dictionary's.
 type values struct {
@@ -53,7 +54,7 @@ type values struct {
 	matAt int
 	dict  *Vector
 	idx   []uint32
-	// lent tells that a vector has been given a part of b: its memory must not be used again.
+	// lent tells that a vector has been given a part of b: its memory must not be used again for a page.
 	lent bool
 }
 
@@ -159,7 +160,7 @@ func (d *values) readPlain(v *Vector, n int) error {
 		if len(rest)/4 < n {
 			return short()
 		}
-		if from := castTo[uint32](rest, n); v.whole(n) && aligned(rest, 4) {
+		if from := castTo[uint32](rest, n); d.lends(v, n) && aligned(rest, 4) {
 			v.W4, d.lent = from[:n:n], true
 		} else {
 			v.W4 = append(room(v.W4, v, n), from...)
@@ -169,7 +170,7 @@ func (d *values) readPlain(v *Vector, n int) error {
 		if len(rest)/8 < n {
 			return short()
 		}
-		if from := castTo[uint64](rest, n); v.whole(n) && aligned(rest, 8) {
+		if from := castTo[uint64](rest, n); d.lends(v, n) && aligned(rest, 8) {
 			v.W8, d.lent = from[:n:n], true
 		} else {
 			v.W8 = append(room(v.W8, v, n), from...)
@@ -189,7 +190,7 @@ func (d *values) readPlain(v *Vector, n int) error {
 			return short()
 		}
 		if v.Data == nil && v.rows > n {
-			v.Data = Raw[uint8](min(v.rows, maxReserve) * min(d.length, 16))
+			v.Data = RawIn[uint8](v.mem, min(v.rows, maxReserve)*min(d.length, 16))
 		}
 		v.Data = append(v.Data, rest[:n*d.length]...)
 		d.p += n * d.length
@@ -263,7 +264,7 @@ var errTooLong = fmt.Errorf("%w: more than 2 GiB of strings in one batch: read f
 // openOffs begins the offsets, for n values more.
 func (v *Vector) openOffs(n int) {
 	if len(v.Offs) == 0 {
-		v.Offs = append(Raw[int32](max(n, min(v.rows, maxReserve))+1), 0)
+		v.Offs = append(RawIn[int32](v.mem, max(n, min(v.rows, maxReserve))+1), 0)
 	}
 }
 
@@ -272,6 +273,10 @@ const maxReserve = 1 << 20
 
 // whole tells that the n values that are being read are all that v will hold, and so many that it may hold on to their page.
 func (v *Vector) whole(n int) bool { return v.rows == n && v.Values == n && n >= 4096 }
+
+// lends tells that v may hold on to the page for the n values that are being read. In leased memory only where they are its
+// last: the page then goes the way of the batch.
+func (d *values) lends(v *Vector, n int) bool { return v.whole(n) && (v.mem == nil || d.left == 0) }
 
 // aligned tells whether b's memory may be viewed as words of the size.
 func aligned(b []byte, size uintptr) bool {
@@ -284,7 +289,7 @@ func room[T uint32 | uint64 | int32 | uint8](s []T, v *Vector, n int) []T {
 	if cap(s)-at >= n {
 		return s
 	}
-	return append(Raw[T](max(2*at, at+n, min(v.rows, maxReserve))), s...)
+	return append(RawIn[T](v.mem, max(2*at, at+n, min(v.rows, maxReserve))), s...)
 }
 
 // Raw gives an empty slice with room for n values of a type without pointers. The memory is not cleared: append to it, or write before
@@ -305,11 +310,11 @@ func (v *Vector) growData(n, values int) {
 	at := len(v.Data)
 	if v.Data == nil && v.rows > values && values > 1000 {
 		if all := n / values * v.rows; all < 8*n {
-			v.Data = Raw[uint8](max(all+all/8, n) + 16)
+			v.Data = RawIn[uint8](v.mem, max(all+all/8, n)+16)
 		}
 	}
 	if cap(v.Data)-at < n+16 {
-		v.Data = append(Raw[uint8](max(at+at/2, at+n)+16), v.Data...)
+		v.Data = append(RawIn[uint8](v.mem, max(at+at/2, at+n)+16), v.Data...)
 	}
 	v.Data = v.Data[:at+n]
 }

@@ -65,7 +65,7 @@ func step(ctx context.Context, name, dir string, n int) (took time.Duration, use
 	case "open":
 		return 0, 0, int64(s.NumFiles()), nil
 	case "scan":
-		for batch, err := range rows.Scan(ctx, s, rows.Options{}) {
+		for batch, err := range rows.Scan(ctx, s, rows.Options{Reuse: true}) {
 			if err != nil {
 				return 0, 0, 0, err
 			}

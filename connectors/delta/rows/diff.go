@@ -150,6 +150,7 @@ func eachLine(ctx context.Context, s *delta.Snapshot, o DiffOptions, fn func([]b
 		return err
 	}
 	var line []byte
+	opts.Reuse = true
 	for b, err := range Scan(ctx, s, opts) {
 		if err != nil {
 			return err

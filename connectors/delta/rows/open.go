@@ -62,7 +62,7 @@ func (o *localReader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // localBlock is how much of a column is read at once of an object that lies near.
-const localBlock = 1 << 20
+const localBlock = 256 << 10
 
 // blockOf is how much of a column is read at once; 0: what the format's reader thinks is best.
 func blockOf(t *delta.Table) int {

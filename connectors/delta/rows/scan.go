@@ -15,6 +15,7 @@ import (
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/columnar/parquet"
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/schema"
 )
@@ -35,6 +36,8 @@ type Options struct {
 	Positions bool
 	// IncludeDeleted gives rows that deletion vectors delete, too.
 	IncludeDeleted bool
+	// Reuse lets the memory of a batch be used again: it is valid only until the next one is asked for.
+	Reuse bool
 	// Zone is where writers were that wrote partition values of timestamps without zone. nil: UTC.
 	Zone *time.Location
 }
@@ -48,6 +51,8 @@ type Batch struct {
 	FirstRow int64
 	// Positions are the rows' positions in the file, ascending, where Options.Positions asks for them.
 	Positions []int64
+
+	memory columnar.Batch // what Record was made of
 }
 
 // Schema gives the schema of the records of a scan.
@@ -82,6 +87,8 @@ type scanner struct {
 	want   int
 	arrow  *arrow.Schema // of the records that are given out
 	read   schema.Schema // fields that lie in files
+	pool   *parquet.Pool
+	slots  chan struct{} // columns that are decoded at once; nil: one
 }
 
 // Scan gives the rows of a snapshot. The first error ends the sequence.
@@ -110,6 +117,9 @@ func Scan(ctx context.Context, s *delta.Snapshot, o Options) iter.Seq2[Batch, er
 
 func newScanner(t *delta.Table, l *layout, o Options) (*scanner, error) {
 	sc := &scanner{table: t, layout: l, opts: o}
+	if o.Reuse {
+		sc.pool = &parquet.Pool{}
+	}
 	if sc.opts.Parallel <= 0 {
 		sc.opts.Parallel = runtime.GOMAXPROCS(0)
 	}
@@ -179,6 +189,7 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 		sc.runSerial(ctx, files, yield)
 		return
 	}
+	sc.slots = make(chan struct{}, sc.opts.Parallel)
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -258,7 +269,9 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 				yield(Batch{}, i.err)
 				return
 			}
-			if !yield(i.batch, nil) {
+			on := yield(i.batch, nil)
+			i.batch.memory.Done()
+			if !on {
 				return
 			}
 		}
@@ -283,6 +296,7 @@ func (sc *scanner) runSerial(ctx context.Context, files iter.Seq[*delta.Add], yi
 		on := true
 		sc.decode(ctx, sc.open(ctx, a, parts), nil, func(i item) bool {
 			on = yield(i.batch, i.err) && i.err == nil
+			i.batch.memory.Done()
 			return on
 		})
 		if !on {
@@ -342,11 +356,15 @@ func (sc *scanner) decode(ctx context.Context, o *opened, groups []int, emit fun
 		groups = o.groups
 	}
 	fail := func(err error) { emit(item{err: atVersion(fileError(sc.table, o.add.Path, err), sc.version)}) }
-	opts := columnar.ReadOptions{Target: &sc.read, Mapping: sc.layout.mapping, RowGroups: groups, BatchRows: sc.opts.BatchRows, Block: blockOf(sc.table)}
+	opts := columnar.ReadOptions{Target: &sc.read, Mapping: sc.layout.mapping, RowGroups: groups, BatchRows: sc.opts.BatchRows, Block: blockOf(sc.table),
+		Pool: sc.pool, Slots: sc.slots}
 	constants := map[int]arrow.Array{}
 	var deleted roaring64.IntPeekable64
 	if o.deleted != nil {
 		deleted = o.deleted.Iterator()
+		if len(sc.opts.Where) == 0 {
+			opts.Select = func(first int64, n int) []columnar.Run { return liveRuns(deleted, first, n) }
+		}
 	}
 	for b, err := range o.file.Read(ctx, opts) {
 		if err != nil {
@@ -358,12 +376,13 @@ func (sc *scanner) decode(ctx context.Context, o *opened, groups []int, emit fun
 			fail(err)
 			return
 		}
-		batch := Batch{Record: rec, File: o.add, FirstRow: b.FirstRow}
+		batch := Batch{Record: rec, File: o.add, FirstRow: b.FirstRow, memory: b}
 		if err := sc.filter(&batch, deleted); err != nil {
 			fail(err)
 			return
 		}
 		if batch.Record.NumRows() == 0 {
+			b.Done()
 			continue
 		}
 		if !emit(item{batch: batch}) {
@@ -405,12 +424,11 @@ func (sc *scanner) complete(o *opened, rec arrow.Record, constants map[int]arrow
 	return array.NewRecord(arrow.NewSchema(fields, nil), cols, int64(n)), nil
 }
 
-// filter leaves out the rows that are deleted or not wanted, and notes positions.
+// filter leaves out the rows that are not wanted, with Where also those that are deleted, and notes positions.
 func (sc *scanner) filter(b *Batch, deleted roaring64.IntPeekable64) error {
-	n := int(b.Record.NumRows())
-	var runs []columnar.Run
-	all := true
+	runs := b.memory.Runs
 	if len(sc.opts.Where) > 0 {
+		n := int(b.Record.NumRows())
 		keep := make([]bool, n)
 		for i := range keep {
 			keep[i] = true
@@ -422,37 +440,10 @@ func (sc *scanner) filter(b *Batch, deleted roaring64.IntPeekable64) error {
 				return err
 			}
 		}
-		for i := 0; i < n; i++ {
-			if !keep[i] {
-				all = false
-				continue
-			}
-			from := i
-			for i < n && keep[i] {
-				i++
-			}
-			if i < n {
-				all = false
-			}
-			runs = append(runs, columnar.Run{From: from, To: i})
+		runs = keptRuns(keep)
+		if len(sc.fields) != sc.want {
+			b.Record = array.NewRecord(sc.arrow, b.Record.Columns()[:sc.want], int64(n))
 		}
-	} else {
-		from := 0
-		eachDeleted(deleted, b.FirstRow, n, func(i int) {
-			all = false
-			if i > from {
-				runs = append(runs, columnar.Run{From: from, To: i})
-			}
-			from = i + 1
-		})
-		if from < n {
-			runs = append(runs, columnar.Run{From: from, To: n})
-		}
-	}
-	if len(sc.fields) != sc.want {
-		b.Record = array.NewRecord(sc.arrow, b.Record.Columns()[:sc.want], int64(n))
-	}
-	if !all {
 		rec, err := columnar.Select(b.Record, runs)
 		if err != nil {
 			return err
@@ -461,8 +452,8 @@ func (sc *scanner) filter(b *Batch, deleted roaring64.IntPeekable64) error {
 	}
 	if sc.opts.Positions {
 		b.Positions = make([]int64, 0, b.Record.NumRows())
-		if all {
-			runs = []columnar.Run{{From: 0, To: n}}
+		if runs == nil {
+			runs = []columnar.Run{{From: 0, To: b.memory.Rows}}
 		}
 		for _, r := range runs {
 			for i := r.From; i < r.To; i++ {
@@ -471,20 +462,4 @@ func (sc *scanner) filter(b *Batch, deleted roaring64.IntPeekable64) error {
 		}
 	}
 	return nil
-}
-
-// eachDeleted calls fn for the rows from first on, n of them, that are deleted, by their index behind first.
-func eachDeleted(deleted roaring64.IntPeekable64, first int64, n int, fn func(int)) {
-	if deleted == nil {
-		return
-	}
-	deleted.AdvanceIfNeeded(uint64(first))
-	for deleted.HasNext() {
-		p := int64(deleted.PeekNext()) - first
-		if p >= int64(n) {
-			return
-		}
-		deleted.Next()
-		fn(int(p))
-	}
 }
