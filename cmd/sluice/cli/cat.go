@@ -25,6 +25,7 @@ type rowFlags struct {
 	columns []string
 	where   string
 	limit   int64
+	bar     *progress // of the rows that are read; may be nil
 }
 
 func (f *rowFlags) add(c *cobra.Command) {
@@ -48,6 +49,13 @@ func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, visit func(line 
 	}
 	var line []byte
 	n := int64(0)
+	total, exact := s.NumRecords()
+	if f.limit > 0 {
+		total = min(total, f.limit)
+	}
+	if !exact || f.where != "" { // how many rows will come is not known
+		total = 0
+	}
 	for batch, err := range rows.Scan(ctx, s, o) {
 		if err != nil {
 			return sc, err
@@ -65,6 +73,7 @@ func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, visit func(line 
 			}
 			n++
 		}
+		f.bar.set(n, total)
 	}
 	return sc, ctx.Err()
 }
@@ -142,6 +151,9 @@ func (a *app) tableCat() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if sorted || !isTerminal(a.Out) { // else the rows themselves tell
+				f.bar = a.progress("reading rows", countText)
+			}
 			out := bufio.NewWriterSize(a.Out, 1<<16)
 			p := printer(&jsonLines{out: out})
 			if a.output == "text" {
@@ -161,6 +173,7 @@ func (a *app) tableCat() *cobra.Command {
 				}
 				sc, err = f.scan(ctx, s, func(line []byte) (bool, error) { return true, p.row(line) })
 			}
+			f.bar.done()
 			if err != nil {
 				return tableError(args[0], err)
 			}

@@ -59,7 +59,7 @@ func (a *app) tableFsck() *cobra.Command {
 			if repair && bad > 0 {
 				done, err := r.repair(ctx, b, path, s, found, logFound)
 				if err != nil {
-					return err
+					return changeError(args[0], err)
 				}
 				bad -= done
 			}
@@ -173,9 +173,12 @@ func (a *app) tableDiff() *cobra.Command {
 					return tableError(target, err)
 				}
 			}
+			bar := a.progress("comparing rows", countText)
+			o.Progress = bar.set
 			d, err := rows.Diff(ctx, sides[0], sides[1], o)
+			bar.done()
 			if err != nil {
-				return err
+				return tableError(strings.Join(args, ", "), err)
 			}
 			if a.output == "json" {
 				err = a.json(map[string]any{"same": d.Equal(), "rows": d.RowsA, "other_rows": d.RowsB, "only_in_table": d.OnlyA, "only_in_other": d.OnlyB,

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// progress draws a bar for long work on a terminal, and nothing elsewhere.
+// progress draws a bar for long work on a terminal, and nothing elsewhere. A nil one draws nothing.
 type progress struct {
 	w     io.Writer
 	what  string
@@ -29,6 +29,9 @@ func (a *app) progress(what string, units func(int64) string) *progress {
 
 // set draws what is done of total; 0: it is not known how much there is.
 func (p *progress) set(done, total int64) {
+	if p == nil {
+		return
+	}
 	now := time.Now()
 	if p.w == nil || now.Before(p.next) {
 		return
@@ -55,7 +58,8 @@ func (p *progress) line(done, total int64, took time.Duration) string {
 
 // done takes the bar away.
 func (p *progress) done() {
-	if p.drawn {
+	if p != nil && p.drawn {
+		p.drawn = false
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
 }

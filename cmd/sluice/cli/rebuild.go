@@ -61,7 +61,9 @@ func (a *app) tableRebuild() *cobra.Command {
 		if err := idle(ctx, r, connector); err != nil {
 			return err
 		}
-		n, err := deleteTable(ctx, t)
+		bar := a.progress("deleting", countText)
+		n, err := deleteTable(ctx, t, bar)
+		bar.done()
 		if err != nil {
 			return fmt.Errorf("%w; %s is stopped: rebuild again", err, connector)
 		}
@@ -124,7 +126,7 @@ func idle(ctx context.Context, r *restClient, connector string) error {
 
 // deleteTable deletes all objects of a table: the newest commit first, so that what is left of a deletion that was
 // broken off is an older version or no table, and never a table with files missing.
-func deleteTable(ctx context.Context, t *delta.Table) (int, error) {
+func deleteTable(ctx context.Context, t *delta.Table, bar *progress) (int, error) {
 	prefix := strings.Trim(t.Path(), "/") + "/"
 	var log, data []string
 	for info, err := range t.Bucket().List(ctx, prefix, "") {
@@ -142,6 +144,7 @@ func deleteTable(ctx context.Context, t *delta.Table) (int, error) {
 		if err := t.Bucket().Delete(ctx, key); err != nil {
 			return i, fmt.Errorf("delete %s: %w", key, err)
 		}
+		bar.set(int64(i+1), int64(len(log)+len(data)))
 	}
 	return len(log) + len(data), nil
 }

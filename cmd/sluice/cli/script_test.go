@@ -21,6 +21,9 @@ import (
 
 // TestMain lets the test's binary be the command `sluice` of the scripts.
 func TestMain(m *testing.M) {
+	if os.Getenv("SLUICE_TEST_AS_NOBODY") != "" {
+		os.Exit(asNobody())
+	}
 	testscript.Main(m, map[string]func(){
 		"sluice": func() {
 			os.Exit(Main(Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Environ(), os.Args[1:], "v0.0.0-test"))

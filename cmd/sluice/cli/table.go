@@ -108,6 +108,14 @@ func tableError(target string, err error) error {
 	return err
 }
 
+// changeError is tableError for commands that write.
+func changeError(target string, err error) error {
+	if errors.Is(err, store.ErrPermission) || errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("no permission to change %s: %w", target, err)
+	}
+	return tableError(target, err)
+}
+
 // versionFlags are --version and --as-of.
 type versionFlags struct {
 	version int64

@@ -37,7 +37,7 @@ func (a *app) tableVacuum() *cobra.Command {
 				return usagef("%w; add --force if nothing reads or writes this table", err)
 			}
 			if err != nil {
-				return err
+				return tableError(args[0], err)
 			}
 			n, bytes := len(plan.Files), plan.Bytes
 			if !dry {
@@ -46,7 +46,7 @@ func (a *app) tableVacuum() *cobra.Command {
 				res, err := vacuum.Execute(ctx, t, plan, o)
 				bar.done()
 				if err != nil {
-					return err
+					return changeError(args[0], err)
 				}
 				n, bytes = res.Deleted, res.Bytes
 			}
@@ -98,7 +98,7 @@ func (a *app) tableOptimize() *cobra.Command {
 			res, err := run(ctx, t, o)
 			bar.done()
 			if err != nil {
-				return tableError(args[0], err)
+				return changeError(args[0], err)
 			}
 			if a.output == "json" {
 				return a.json(map[string]any{"files_removed": res.FilesRemoved, "files_added": res.FilesAdded, "bytes_removed": res.BytesRemoved,

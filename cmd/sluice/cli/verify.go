@@ -60,9 +60,11 @@ func (a *app) tableVerify() *cobra.Command {
 					return fmt.Errorf("%s has no column %q, so it is no bronze table; `sluice table fsck` checks tables of any kind", args[0], col)
 				}
 			}
-			report, err := verifyOffsets(ctx, s)
+			bar := a.progress("reading rows", countText)
+			report, err := verifyOffsets(ctx, s, bar)
+			bar.done()
 			if err != nil {
-				return err
+				return tableError(args[0], err)
 			}
 			if brokers != "" {
 				props := kafka.Properties{"bootstrap.servers": brokers}
@@ -128,13 +130,13 @@ func (a *app) printVerify(report []*partitionReport, asked bool) error {
 }
 
 // verifyOffsets compares the rows of a bronze table with its progress.
-func verifyOffsets(ctx context.Context, s *delta.Snapshot) ([]*partitionReport, error) {
+func verifyOffsets(ctx context.Context, s *delta.Snapshot, bar *progress) ([]*partitionReport, error) {
 	type key struct {
 		topic     string
 		partition int32
 	}
 	offsets := map[key][]int64{}
-	f := rowFlags{columns: []string{"topic", "partition", "offset"}}
+	f := rowFlags{columns: []string{"topic", "partition", "offset"}, bar: bar}
 	_, err := f.scan(ctx, s, func(line []byte) (bool, error) {
 		var r struct {
 			Topic     string `json:"topic"`

@@ -21,8 +21,10 @@ type DiffOptions struct {
 	// MemoryRows bounds how many rows that differ or are yet to be matched are held at once: 8 million (about 24 bytes each). Larger
 	// tables are read several times.
 	MemoryRows int
-	// Parallel bounds how many row groups are decoded at once.
+	// Parallel bounds how many columns are decoded at once.
 	Parallel int
+	// Progress is told now and then how many rows were read, of how many (0: not known), from one goroutine. It may be nil.
+	Progress func(done, total int64)
 }
 
 // Difference is what two snapshots do not have in common, as multisets of rows.
@@ -60,6 +62,7 @@ func Diff(ctx context.Context, a, b *delta.Snapshot, o DiffOptions) (*Difference
 	if n, ok := a.NumRecords(); ok && n > int64(o.MemoryRows) {
 		passes = int(n/int64(o.MemoryRows)) + 1
 	}
+	o.Progress = inAll(o.Progress, a, b, passes)
 	s1, s2 := maphash.MakeSeed(), maphash.MakeSeed()
 	for pass := range passes {
 		counts := map[rowHash]int64{}
@@ -124,6 +127,24 @@ func Diff(ctx context.Context, a, b *delta.Snapshot, o DiffOptions) (*Difference
 	return d, nil
 }
 
+// inAll gives what is to be told after each batch of n rows, so that fn is told of all passes over both sides.
+func inAll(fn func(done, total int64), a, b *delta.Snapshot, passes int) func(n, _ int64) {
+	if fn == nil {
+		return nil
+	}
+	na, exactA := a.NumRecords()
+	nb, exactB := b.NumRecords()
+	total := (na + nb) * int64(passes)
+	if !exactA || !exactB {
+		total = 0
+	}
+	done := int64(0)
+	return func(n, _ int64) {
+		done += n
+		fn(done, total)
+	}
+}
+
 func sameColumns(a, b schema.Schema) error {
 	for _, f := range a.Fields {
 		i := b.Index(f.Name)
@@ -160,6 +181,9 @@ func eachLine(ctx context.Context, s *delta.Snapshot, o DiffOptions, fn func([]b
 				return err
 			}
 			fn(line)
+		}
+		if o.Progress != nil {
+			o.Progress(b.Record.NumRows(), 0)
 		}
 	}
 	return nil

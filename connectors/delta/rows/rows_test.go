@@ -401,7 +401,11 @@ func TestDiff(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	}
-	d, err := Diff(context.Background(), b, b, DiffOptions{})
+	var done, total int64
+	d, err := Diff(context.Background(), b, b, DiffOptions{Progress: func(d, of int64) { done, total = d, of }})
+	if n, _ := b.NumRecords(); done != 2*n || total != 2*n {
+		t.Errorf("told of %d of %d rows, want all %d of both", done, total, n)
+	}
 	if err != nil || !d.Equal() {
 		t.Errorf("%+v, %v", d, err)
 	}

@@ -99,11 +99,40 @@ func TestManyProcessesCommit(t *testing.T) {
 	}
 	t.Run("disk", func(t *testing.T) { manyProcesses(t, "disk", "file://"+t.TempDir(), each) })
 	for _, kind := range kinds {
-		n := each
-		if slices.Contains(cloud.Kinds, kind) {
-			n = min(each, 100) // emulators are slow, and it is our side that is tried
-		}
-		t.Run(kind, func(t *testing.T) { manyProcesses(t, kind, server(t, kind).URL("commits"), n) })
+		t.Run(kind, func(t *testing.T) { manyProcesses(t, kind, server(t, kind).URL("commits"), each) })
+	}
+}
+
+// TestWrongCredentials: a server that does not let us in is said to, whatever is asked of it.
+func TestWrongCredentials(t *testing.T) {
+	for _, kind := range s3.Kinds {
+		t.Run(kind, func(t *testing.T) {
+			s := server(t, kind)
+			ctx := context.Background()
+			sc := schema.Schema{Fields: []schema.Field{{Name: "id", Type: schema.Of(schema.Long)}}}
+			url := s.URL("locked")
+			b := open(t, url)
+			defer b.Close()
+			tab, err := delta.Create(ctx, b, "t", delta.CreateOptions{Schema: sc})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, value := range map[string]string{"AWS_SECRET_ACCESS_KEY": "wrong", "AWS_ACCESS_KEY_ID": "nobody"} {
+				t.Setenv(name, value)
+				locked := open(t, url)
+				defer locked.Close()
+				_, err := delta.Open(ctx, locked, "t")
+				if !errors.Is(err, store.ErrPermission) {
+					t.Errorf("with a wrong %s the table opens with %v", name, err)
+				}
+				if err := locked.PutIfAbsent(ctx, "t/_delta_log/00000000000000000001.json", []byte("{}")); !errors.Is(err, store.ErrPermission) {
+					t.Errorf("with a wrong %s a commit is put with %v", name, err)
+				}
+			}
+			if s, err := tab.Snapshot(ctx); err != nil || s.Version != 0 {
+				t.Errorf("the table is touched: %v", err)
+			}
+		})
 	}
 }
 

@@ -82,19 +82,27 @@ func plain(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	switch gcerrors.Code(err) {
-	case gcerrors.NotFound:
-		return fmt.Errorf("%w: %w", store.ErrNotFound, err)
-	case gcerrors.PermissionDenied:
+	switch {
+	case refused(err):
 		return fmt.Errorf("%w: %w", store.ErrPermission, err)
-	}
-	switch httpStatus(err) {
-	case http.StatusForbidden, http.StatusUnauthorized:
-		return fmt.Errorf("%w: %w", store.ErrPermission, err)
-	case http.StatusNotFound:
+	case gcerrors.Code(err) == gcerrors.NotFound, httpStatus(err) == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", store.ErrNotFound, err)
 	}
 	return err
+}
+
+// refused tells that the store does not let us in, or not do that.
+func refused(err error) bool {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		// Not all servers of S3's protocol answer these with 403: versitygw takes a user that it does not know for an object that is not there.
+		case "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "XAdminUserNotFound", "XAdminNoSuchUser":
+			return true
+		}
+	}
+	status := httpStatus(err)
+	return status == http.StatusForbidden || status == http.StatusUnauthorized || gcerrors.Code(err) == gcerrors.PermissionDenied
 }
 
 // plainPut is plain for a conditional write, where it matters whether it may have taken effect: only an answer that
@@ -118,7 +126,7 @@ func plainPut(err error) error {
 	switch code := httpStatus(err); {
 	case code == http.StatusPreconditionFailed:
 		return store.ErrExists
-	case code == http.StatusForbidden || code == http.StatusUnauthorized:
+	case refused(err):
 		return fmt.Errorf("%w: %w", store.ErrPermission, err)
 	case code >= 400 && code < 500 && code != http.StatusRequestTimeout:
 		return err
