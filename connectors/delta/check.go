@@ -266,8 +266,8 @@ func boundedNumber(s string) string {
 	return s
 }
 
-// wideBounds says in statistics that bounds are no longer tight, which a deletion vector makes them.
-func wideBounds(stats string) string {
+// WideBounds says in statistics that bounds are no longer tight, which a deletion vector makes them.
+func WideBounds(stats string) string {
 	switch {
 	case stats == "":
 		return ""

@@ -339,7 +339,7 @@ func (c *Commit) build(txnID string) (*Actions, error) {
 		}
 		next := *d.base
 		vector := d.next
-		next.DeletionVector, next.DataChange, next.Stats = &vector, change, wideBounds(d.base.Stats)
+		next.DeletionVector, next.DataChange, next.Stats = &vector, change, WideBounds(d.base.Stats)
 		a.Adds = append(a.Adds, &next)
 	}
 	for _, f := range c.adds {

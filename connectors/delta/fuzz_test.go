@@ -43,7 +43,7 @@ func FuzzCommit(f *testing.F) {
 		r.apply(a)
 		for _, x := range a.Adds {
 			x.NumRecords()
-			wideBounds(x.Stats)
+			WideBounds(x.Stats)
 		}
 	})
 }
@@ -74,9 +74,9 @@ func FuzzStats(f *testing.F) {
 			t.Fatal(n)
 		}
 		_ = checkStats(&Add{Path: "x", Stats: s})
-		w := wideBounds(s)
-		if wideBounds(w) != w {
-			t.Fatalf("%s, then %s", w, wideBounds(w))
+		w := WideBounds(s)
+		if WideBounds(w) != w {
+			t.Fatalf("%s, then %s", w, WideBounds(w))
 		}
 		a, ok1 := statsNumRecords(s)
 		b, ok2 := statsNumRecords(w)

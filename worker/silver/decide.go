@@ -56,6 +56,11 @@ func (w *work) decideGroups(ctx context.Context) error {
 		if gi&4095 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if gi%fetchAhead == 0 {
+			for k := gi; k < min(gi+fetchAhead, len(w.groups)); k++ {
+				w.m.touched += w.m.idx.Touch(w.groups[k].h)
+			}
+		}
 		g := &w.groups[gi]
 		if g.head < 0 || g.cx >= 0 {
 			continue

@@ -58,12 +58,8 @@ func (w *work) newFeed(ctx context.Context) (*feedFile, error) {
 		}
 	}
 	name := cdf.Folder + "/" + m.fileName("cdc", w.input(), m.snap.Version, 0)
-	key, err := m.table.ObjectKey(name)
-	if err != nil {
-		return nil, err
-	}
-	f.fw = &fileWriter{m: m, name: name, key: key, ctx: ctx}
-	f.fw.w, err = columnar.NewWriter(f.fw, f.sch, columnar.WriterOptions{})
+	var err error
+	f.fw, err = m.newFileIn(ctx, name, f.sch, nil)
 	return f, err
 }
 

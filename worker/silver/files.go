@@ -104,20 +104,28 @@ type fileWriter struct {
 	key  string
 	buf  bytes.Buffer
 	out  io.WriteCloser
-	ctx  context.Context
-	size int64
-	w    *columnar.Writer
+	// ctx is that of the stream: cancelled, it appears nowhere.
+	ctx    context.Context
+	cancel context.CancelFunc
+	size   int64
+	w      *columnar.Writer
 }
 
 const streamFrom = 32 << 20
 
 func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema) (*fileWriter, error) {
+	return m.newFileIn(ctx, name, s, &m.pages)
+}
+
+// newFileIn begins a file in memory of its own, so that others can be written meanwhile.
+func (m *Merger) newFileIn(ctx context.Context, name string, s schema.Schema, pages *columnar.Buffers) (*fileWriter, error) {
 	key, err := m.table.ObjectKey(name)
 	if err != nil {
 		return nil, err
 	}
-	fw := &fileWriter{m: m, name: name, key: key, ctx: ctx}
-	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: &m.pages})
+	fw := &fileWriter{m: m, name: name, key: key}
+	fw.ctx, fw.cancel = context.WithCancel(ctx)
+	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: pages})
 	return fw, err
 }
 
@@ -143,6 +151,7 @@ func (f *fileWriter) Write(p []byte) (int, error) {
 
 // finish ends the file and gives its add. put stores what is still in memory; it may be called later, from any goroutine.
 func (f *fileWriter) finish() (add delta.Add, put func(context.Context) error, err error) {
+	defer f.cancel()
 	stats, err := f.w.Close()
 	if err != nil {
 		return add, nil, fmt.Errorf("write %s: %w", f.name, err)
@@ -165,10 +174,8 @@ func (f *fileWriter) finish() (add delta.Add, put func(context.Context) error, e
 
 // abort gives up a file. What was streamed of it appears nowhere.
 func (f *fileWriter) abort() {
+	f.cancel()
 	if f.out != nil {
-		ctx, cancel := context.WithCancel(f.ctx)
-		cancel()
-		_ = ctx
 		_ = f.out.Close()
 	}
 }

@@ -66,6 +66,9 @@ type Merger struct {
 	watermarks map[fold.PartKey]int64
 	stats      Stats
 	upkeep     upkeepState
+	// job is a compaction under way, nil for none. touched keeps the compiler from leaving reads out whose result nobody needs.
+	job     *rewriter
+	touched uint64
 	// Memory from merge to merge.
 	scratch scratch
 	build   *columnar.Builder
@@ -259,6 +262,7 @@ func (m *Merger) Close(ctx context.Context) error {
 			return err
 		}
 	}
+	m.dropJob()
 	m.ready, m.idx, m.past, m.state = false, index.New(-1), newPast(), state.New()
 	return nil
 }

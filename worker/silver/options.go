@@ -134,9 +134,12 @@ type Upkeep struct {
 	TargetRows int64
 	// TargetBytes bounds the bytes of a compacted file: default 128 MiB.
 	TargetBytes int64
-	// StepBytes bounds what one compaction reads, so that freshness does not suffer: default 64 MiB.
+	// StepBytes bounds the small files that one compaction joins: default 64 MiB.
 	StepBytes int64
-	// DeadShare is the share of deleted rows from which a file is rewritten: default 0.3.
+	// PieceBytes is how much of a compaction is done behind one commit, in bytes that are read, so that freshness does not suffer: default 8 MiB.
+	PieceBytes int64
+	// DeadShare is the share of deleted rows from which a file is rewritten; from a third of it in all of the table on, the file that has the most:
+	// default 0.3.
 	DeadShare float64
 	// Checkpoint is the number of commits between checkpoints: default 100.
 	Checkpoint int64
@@ -156,6 +159,9 @@ func (u Upkeep) withDefaults() Upkeep {
 	}
 	if u.StepBytes <= 0 {
 		u.StepBytes = 64 << 20
+	}
+	if u.PieceBytes <= 0 {
+		u.PieceBytes = 8 << 20
 	}
 	if u.DeadShare <= 0 {
 		u.DeadShare = 0.3

@@ -62,7 +62,7 @@ type simRun struct {
 func (r *simRun) open() *silver.Merger {
 	m, err := silver.Open(context.Background(), silver.Options{Bucket: r.b, Path: "silver/t", Connector: r.conf.Name, Config: r.conf,
 		DataDir: r.spill, IndexMemory: func() int64 { return 0 },
-		Upkeep: silver.Upkeep{SmallFiles: 6, StepBytes: 1 << 20, Checkpoint: 7},
+		Upkeep: silver.Upkeep{SmallFiles: 6, StepBytes: 1 << 20, PieceBytes: 1, Checkpoint: 7}, // compactions of many steps
 		DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
 			r.t.Fatalf("dead letter %s: %s", l[0].Record.EventID(), l[0].Reason)
 			return nil

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/schema"
 	"sluice.io/sluice/worker/silver/evolve"
 	"sluice.io/sluice/worker/silver/fold"
@@ -22,124 +25,251 @@ type relocation struct {
 	files []newFile
 	froms map[uint32]bool
 	moves []rowMove
+	ended []endedMove
 }
 
 type newFile struct {
 	add  delta.Add
 	rows int64
+	// dead are the rows that died while the file was written; nil for none.
+	dead *bitmap
 }
 
 type rowMove struct {
 	h          fold.Hash
 	file, row  uint32
 	to, newRow uint32 // to: index into files
-	// was is the spot of an ended version of a history; ended tells that it is one.
-	was   spot
-	ended bool
+}
+
+// endedMove is the move of an ended version of a history, which was at a spot.
+type endedMove struct {
+	rowMove
+	was spot
 }
 
 func (r *relocation) from(o uint32) bool { return r != nil && r.froms[o] }
 
+// rewriter writes the live rows of files into new ones, in order, some of them at a time. Between two steps the table may change: its beginning is kept.
+type rewriter struct {
+	m        *Merger
+	ctx      context.Context
+	kind     string
+	input    []byte
+	base     int64
+	ordinals []uint32
+	from     []index.File // as they were at the beginning; Deleted are the rows that are left out
+	as, to   schema.Schema
+	grown    map[string]schema.Type
+
+	r      *relocation
+	hashes func(rec arrow.Record, row int) (fold.Hash, error)
+	ends   func(rec arrow.Record, row int, file uint32, at int64) (spot, bool, error)
+	pages  *columnar.Buffers
+	fw     *fileWriter
+	rows   int64 // of fw
+	at     int   // index into from, of the file that is read
+	next   func() (columnar.Batch, error, bool)
+	stop   func()
+	// Of a compaction in steps: the index at its beginning, and what ends its context.
+	idx    *index.Index
+	cancel context.CancelFunc
+}
+
 // rewriteFiles writes the live rows of files into new ones, in order. deleted overrides the rows that are gone.
 func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, ordinals []uint32, deleted map[uint32]*bitmap, to schema.Schema, base int64,
 	grown map[string]schema.Type) (*relocation, error) {
-	r := &relocation{froms: map[uint32]bool{}}
-	var fw *fileWriter
-	var rows int64
-	var puts []func(context.Context) error
-	finish := func() error {
-		if fw == nil {
-			return nil
+	w := m.newRewriter(ctx, kind, input, ordinals, deleted, to, base, grown)
+	w.pages = &m.pages
+	if _, err := w.step(ctx, math.MaxInt64); err != nil {
+		w.abort()
+		return nil, err
+	}
+	return w.r, nil
+}
+
+func (m *Merger) newRewriter(ctx context.Context, kind string, input []byte, ordinals []uint32, deleted map[uint32]*bitmap, to schema.Schema, base int64,
+	grown map[string]schema.Type) *rewriter {
+	w := &rewriter{m: m, ctx: ctx, kind: kind, input: input, base: base, ordinals: ordinals, to: to, as: to, grown: grown,
+		r: &relocation{froms: map[uint32]bool{}}, hashes: m.rowHasher(to), ends: m.endReader(to), pages: &columnar.Buffers{}}
+	// Columns that grow are read as what they are and converted here.
+	if len(grown) > 0 {
+		w.as.Fields = slices.Clone(to.Fields)
+		for i := range w.as.Fields {
+			if t, ok := grown[w.as.Fields[i].Name]; ok {
+				w.as.Fields[i].Type = t
+			}
 		}
-		add, put, err := fw.finish()
+	}
+	live := int64(0)
+	for _, o := range ordinals {
+		f := *m.idx.File(o)
+		if d, ok := deleted[o]; ok {
+			f.Deleted = d
+		}
+		w.from = append(w.from, f)
+		w.r.froms[o] = true
+		live += f.Live()
+	}
+	w.r.moves = make([]rowMove, 0, live)
+	return w
+}
+
+// step rewrites about as much as fits in bytes of the files read. done: all is written.
+func (w *rewriter) step(ctx context.Context, bytes int64) (done bool, err error) {
+	for bytes > 0 {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		if w.next == nil {
+			if w.at == len(w.from) {
+				return true, w.finish()
+			}
+			f := &w.from[w.at]
+			src, err := w.m.openFile(w.ctx, f.Path, f.Size)
+			if err != nil {
+				return false, err
+			}
+			w.next, w.stop = iter.Pull2(src.Read(w.ctx, columnar.ReadOptions{Target: &w.as}))
+		}
+		f := &w.from[w.at]
+		b, err, ok := w.next()
+		if !ok {
+			w.stop()
+			w.next = nil
+			w.at++
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("read %s: %w", f.Path, err)
+		}
+		if err := w.add(b, f, w.ordinals[w.at]); err != nil {
+			return false, err
+		}
+		bytes -= f.Size * b.Record.NumRows() / max(f.Rows, 1)
+	}
+	return false, nil
+}
+
+// add writes the live rows of a batch.
+func (w *rewriter) add(b columnar.Batch, f *index.File, o uint32) error {
+	m, r := w.m, w.r
+	rec, kept, err := liveRows(b, f.Deleted)
+	if err != nil || len(kept) == 0 {
+		return err
+	}
+	if w.fw == nil {
+		if w.fw, err = m.newFileIn(w.ctx, m.fileName(w.kind, w.input, w.base, len(r.files)+1), w.to, w.pages); err != nil {
+			return err
+		}
+	}
+	if len(w.grown) > 0 {
+		if rec, err = m.grow(rec, w.as, w.to); err != nil {
+			return err
+		}
+	}
+	for i, old := range kept {
+		h, err := w.hashes(rec, i)
 		if err != nil {
 			return err
 		}
-		r.files = append(r.files, newFile{add, rows})
-		puts = append(puts, put)
-		fw, rows = nil, 0
-		return nil
-	}
-	// Columns that grow are read as what they are and converted here.
-	as := to
-	if len(grown) > 0 {
-		as.Fields = slices.Clone(to.Fields)
-		for i := range as.Fields {
-			if t, ok := grown[as.Fields[i].Name]; ok {
-				as.Fields[i].Type = t
-			}
-		}
-	}
-	hashes := m.rowHasher(to)
-	ends := m.endReader(to)
-	for _, o := range ordinals {
-		f := m.idx.File(o)
-		r.froms[o] = true
-		gone := f.Deleted
-		if d, ok := deleted[o]; ok {
-			gone = d
-		}
-		src, err := m.openFile(ctx, f.Path, f.Size)
-		if err != nil {
-			return nil, err
-		}
-		for b, err := range src.Read(ctx, columnar.ReadOptions{Target: &as}) {
+		mv := rowMove{h: h, file: o, row: uint32(old), to: uint32(len(r.files)), newRow: uint32(w.rows) + uint32(i)}
+		if w.ends != nil {
+			was, ended, err := w.ends(rec, i, o, old)
 			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", f.Path, err)
+				return err
 			}
-			rec, kept, err := liveRows(b, gone)
-			if err != nil {
-				return nil, err
-			}
-			if len(kept) == 0 {
+			if ended {
+				r.ended = append(r.ended, endedMove{mv, was})
 				continue
 			}
-			if fw == nil {
-				if fw, err = m.newFile(ctx, m.fileName(kind, input, base, len(r.files)+1), to); err != nil {
-					return nil, err
-				}
+		}
+		r.moves = append(r.moves, mv)
+	}
+	if rec, err = m.unrescue(rec, w.to); err != nil {
+		return err
+	}
+	if err := w.fw.w.Write(rec); err != nil {
+		return err
+	}
+	w.rows += int64(len(kept))
+	if w.rows >= m.opt.Upkeep.TargetRows || w.fw.w.Size() >= m.opt.Upkeep.TargetBytes {
+		return w.finish()
+	}
+	return nil
+}
+
+// finish ends the file that is written.
+func (w *rewriter) finish() error {
+	if w.fw == nil {
+		return nil
+	}
+	add, put, err := w.fw.finish()
+	if err != nil {
+		return err
+	}
+	w.r.files = append(w.r.files, newFile{add: add, rows: w.rows})
+	w.fw, w.rows = nil, 0
+	return put(w.ctx)
+}
+
+// abort gives the rewrite up. Files of it that are finished are in no version of the table: vacuum deletes them.
+func (w *rewriter) abort() {
+	if w.next != nil {
+		w.stop()
+		w.next = nil
+	}
+	if w.fw != nil {
+		w.fw.abort()
+		w.fw = nil
+	}
+}
+
+// follow takes rows along that died since the beginning: the new files have them, deleted. It gives false where a file is not there any more, or not what
+// it was, so that the rewrite is void.
+func (w *rewriter) follow() bool {
+	m := w.m
+	died := map[uint32]*bitmap{}
+	for i, o := range w.ordinals {
+		f := m.idx.Known(o)
+		if f == nil || f.Path != w.from[i].Path {
+			return false
+		}
+		was, is := w.from[i].Deleted, f.Deleted
+		if was == is {
+			continue
+		}
+		if is == nil {
+			return false
+		}
+		d := is.Clone()
+		if was != nil {
+			if was.AndCardinality(is) != was.GetCardinality() {
+				return false // rows came back
 			}
-			if len(grown) > 0 {
-				if rec, err = m.grow(rec, as, to); err != nil {
-					return nil, err
-				}
-			}
-			for i, old := range kept {
-				h, err := hashes(rec, i)
-				if err != nil {
-					return nil, err
-				}
-				mv := rowMove{h: h, file: o, row: uint32(old), to: uint32(len(r.files)), newRow: uint32(rows) + uint32(i)}
-				if ends != nil {
-					if mv.was, mv.ended, err = ends(rec, i, o, old); err != nil {
-						return nil, err
-					}
-				}
-				r.moves = append(r.moves, mv)
-			}
-			if rec, err = m.unrescue(rec, to); err != nil {
-				return nil, err
-			}
-			if err := fw.w.Write(rec); err != nil {
-				return nil, err
-			}
-			rows += int64(len(kept))
-			if rows >= m.opt.Upkeep.TargetRows || fw.w.Size() >= m.opt.Upkeep.TargetBytes {
-				if err := finish(); err != nil {
-					return nil, err
-				}
-			}
+			d.AndNot(was)
+		}
+		if !d.IsEmpty() {
+			died[o] = d
 		}
 	}
-	if err := finish(); err != nil {
-		return nil, err
+	if len(died) == 0 {
+		return true
 	}
-	for _, put := range puts {
-		if err := put(ctx); err != nil {
-			return nil, err
+	gone := func(v *rowMove) bool {
+		d := died[v.file]
+		if d == nil || !d.Contains(uint64(v.row)) {
+			return false
 		}
+		f := &w.r.files[v.to]
+		if f.dead == nil {
+			f.dead = newBitmap()
+		}
+		f.dead.Add(uint64(v.newRow))
+		return true
 	}
-	return r, nil
+	w.r.moves = slices.DeleteFunc(w.r.moves, func(v rowMove) bool { return gone(&v) })
+	w.r.ended = slices.DeleteFunc(w.r.ended, func(v endedMove) bool { return gone(&v.rowMove) })
+	return true
 }
 
 // liveRows leaves the deleted rows out of a batch. kept are the positions of those that stay.
@@ -197,6 +327,9 @@ func (m *Merger) endReader(sch schema.Schema) func(rec arrow.Record, row int, fi
 	}
 }
 
+// fetchAhead is how many entries are asked for before the first of them is looked at.
+const fetchAhead = 64
+
 // place lets the index point to the new files.
 func (m *Merger) place(r *relocation) {
 	if r == nil {
@@ -204,42 +337,89 @@ func (m *Merger) place(r *relocation) {
 	}
 	to := make([]uint32, len(r.files))
 	for i, f := range r.files {
-		to[i] = m.idx.AddFile(index.File{Path: f.add.Path, Rows: f.rows, Size: f.add.Size})
-	}
-	for i := range r.moves {
-		v := &r.moves[i]
-		if v.ended {
-			if !m.past.move(v.h, v.was, to[v.to], v.newRow) {
-				m.loaded = false
-			}
+		if f.gone() {
 			continue
 		}
+		to[i] = m.idx.AddFile(index.File{Path: f.add.Path, Rows: f.rows, Size: f.add.Size, Deleted: f.dead})
+	}
+	for i := range r.moves {
+		if i%fetchAhead == 0 {
+			for k := i; k < min(i+fetchAhead, len(r.moves)); k++ {
+				m.touched += m.idx.Touch(r.moves[k].h)
+			}
+		}
+		v := &r.moves[i]
 		if !m.idx.Move(v.h, v.file, v.row, to[v.to], v.newRow) {
 			m.loaded = false // found by checkCount's sum or not: an index that misses a row is not to be trusted
 		}
 	}
+	for i := range r.ended {
+		if v := &r.ended[i]; !m.past.move(v.h, v.was, to[v.to], v.newRow) {
+			m.loaded = false
+		}
+	}
 }
+
+// gone tells that no row of the file is left.
+func (f *newFile) gone() bool { return f.dead != nil && int64(f.dead.GetCardinality()) >= f.rows }
 
 // rearrange commits a rewrite of files that changes no row.
 func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uint32, to schema.Schema, grown map[string]schema.Type) error {
+	w := m.rearranger(ctx, operation, ordinals, to, grown)
+	if _, err := w.step(ctx, math.MaxInt64); err != nil {
+		w.abort()
+		return err
+	}
+	return m.rearranged(ctx, operation, w)
+}
+
+func (m *Merger) rearranger(ctx context.Context, operation string, ordinals []uint32, to schema.Schema, grown map[string]schema.Type) *rewriter {
 	input := []byte(operation)
 	for _, o := range ordinals {
 		input = append(input, m.idx.File(o).Path...)
 	}
-	r, err := m.rewriteFiles(ctx, "opt", input, ordinals, nil, to, m.snap.Version, grown)
-	if err != nil {
-		return err
+	return m.newRewriter(ctx, "opt", input, ordinals, nil, to, m.snap.Version, grown)
+}
+
+// rearranged commits what a rewriter wrote. Rows that died since it began, by merges of ours or by others, stay dead: their positions are translated in
+// the same commit.
+func (m *Merger) rearranged(ctx context.Context, operation string, w *rewriter) error {
+	if !w.follow() {
+		return nil // another time
 	}
+	r, to := w.r, w.to
 	c := m.table.NewCommit(m.snap)
-	for _, o := range ordinals {
+	for _, o := range w.ordinals {
 		a, ok := m.snap.File(m.idx.File(o).Path)
 		if !ok {
 			return fmt.Errorf("the index points to %s, which version %d does not have", m.idx.File(o).Path, m.snap.Version) // D8
 		}
 		c.Remove(a)
 	}
-	for _, f := range r.files {
-		c.Append(f.add)
+	var vectors []*bitmap
+	for i := range r.files {
+		if f := &r.files[i]; f.dead != nil && !f.gone() {
+			vectors = append(vectors, f.dead.Clone())
+		}
+	}
+	var descs []dv.Descriptor
+	if len(vectors) > 0 {
+		var err error
+		if descs, _, err = dv.Write(ctx, m.opt.Bucket, m.table.Path(), vectors); err != nil {
+			return err
+		}
+	}
+	for i := range r.files {
+		f := &r.files[i]
+		add := f.add
+		switch {
+		case f.gone():
+			continue
+		case f.dead != nil:
+			add.DeletionVector, add.Stats = &descs[0], delta.WideBounds(add.Stats)
+			descs = descs[1:]
+		}
+		c.Append(add)
 	}
 	c.Rearrange()
 	if !m.snap.Schema().Equal(to) {
@@ -248,7 +428,7 @@ func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uin
 		c.SetMetadata(meta)
 	}
 	c.Info(delta.CommitInfo{Operation: "OPTIMIZE", OperationParameters: map[string]string{"reason": operation},
-		OperationMetrics: map[string]string{"numRemovedFiles": fmt.Sprint(len(ordinals)), "numAddedFiles": fmt.Sprint(len(r.files))}})
+		OperationMetrics: map[string]string{"numRemovedFiles": fmt.Sprint(len(w.ordinals)), "numAddedFiles": fmt.Sprint(len(r.files))}})
 	out := c.Do(ctx)
 	if out.Kind != delta.Committed {
 		m.ready = false
@@ -263,7 +443,7 @@ func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uin
 		return nil
 	}
 	m.place(r)
-	for _, o := range ordinals {
+	for _, o := range w.ordinals {
 		m.idx.DropFile(o)
 	}
 	m.snap, m.idx.Version = out.Snapshot, out.Snapshot.Version

@@ -29,11 +29,9 @@ func (m *Merger) Maintain(ctx context.Context) (bool, error) {
 	if !m.ready || m.table == nil {
 		return false, nil
 	}
-	if o := m.compactable(); len(o) > 0 {
-		m.stats.Compactions++
-		if err := m.rearrange(ctx, "compact", o, m.snap.Schema(), nil); err != nil {
-			return true, fmt.Errorf("compact %s: %w", m.opt.Path, err)
-		}
+	if did, err := m.compact(ctx); err != nil {
+		return true, fmt.Errorf("compact %s: %w", m.opt.Path, err)
+	} else if did {
 		return true, nil
 	}
 	u := &m.upkeep
@@ -74,8 +72,50 @@ func (m *Merger) Maintain(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// compactable chooses the files of one compaction step: the smallest ones when there are many small ones, else the one
-// with the most deleted rows.
+// compact does a step of the compaction under way, or begins one where one is due.
+func (m *Merger) compact(ctx context.Context) (bool, error) {
+	if w := m.job; w != nil && (w.idx != m.idx || !w.to.Equal(m.snap.Schema())) {
+		m.dropJob() // the index was built anew, or a column came
+	}
+	if m.job == nil {
+		o := m.compactable()
+		if len(o) == 0 {
+			return false, nil
+		}
+		m.stats.Compactions++
+		if m.copyOnWrite() { // a merge may replace any file: nothing that takes longer would come to its end
+			return true, m.rearrange(ctx, "compact", o, m.snap.Schema(), nil)
+		}
+		// It outlives this call.
+		jctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		m.job = m.rearranger(jctx, "compact", o, m.snap.Schema(), nil)
+		m.job.idx, m.job.cancel = m.idx, cancel
+	}
+	w := m.job
+	defer context.AfterFunc(ctx, w.cancel)()
+	done, err := w.step(ctx, m.opt.Upkeep.PieceBytes)
+	if err != nil || !done {
+		if err != nil {
+			m.dropJob()
+		}
+		return true, err
+	}
+	m.job = nil
+	defer w.cancel()
+	return true, m.rearranged(ctx, "compact", w)
+}
+
+// dropJob gives up the compaction under way.
+func (m *Merger) dropJob() {
+	if m.job != nil {
+		m.job.abort()
+		m.job.cancel()
+		m.job = nil
+	}
+}
+
+// compactable chooses the files of one compaction: the smallest ones when there are many small ones, else the one with the most deleted rows, when it has
+// many or the table has.
 func (m *Merger) compactable() []uint32 {
 	u := m.opt.Upkeep
 	if u.SmallFiles < 0 {
@@ -83,11 +123,14 @@ func (m *Merger) compactable() []uint32 {
 	}
 	var small []uint32
 	worst, share := uint32(0), 0.0
+	rows, live := int64(0), int64(0)
 	m.idx.Ordinals(func(o uint32, f *index.File) {
-		if f.Size < u.TargetBytes/8 && f.Live() < u.TargetRows/8 {
+		n := f.Live()
+		rows, live = rows+f.Rows, live+n
+		if f.Size < u.TargetBytes/8 && n < u.TargetRows/8 {
 			small = append(small, o)
 		}
-		if dead := float64(f.Rows-f.Live()) / float64(max(1, f.Rows)); dead > share {
+		if dead := float64(f.Rows-n) / float64(max(1, f.Rows)); dead > share && f.Rows > 1024 && f.Size <= 2*u.TargetBytes && f.Rows <= 2*u.TargetRows {
 			worst, share = o, dead
 		}
 	})
@@ -113,7 +156,7 @@ func (m *Merger) compactable() []uint32 {
 			return out
 		}
 	}
-	if share >= u.DeadShare && size(worst) <= u.StepBytes*2 && m.idx.File(worst).Rows > 1024 {
+	if total := float64(rows-live) / float64(max(1, rows)); share >= u.DeadShare || share > 0 && total >= u.DeadShare/3 {
 		return []uint32{worst}
 	}
 	return nil

@@ -1,0 +1,206 @@
+package silver_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/worker/silver"
+)
+
+// stepper merges into a table whose compactions take many steps, and keeps a model of its rows.
+type stepper struct {
+	*bench
+	rng  *rand.Rand
+	off  int64
+	rows map[int64]int64
+}
+
+func newStepper(t *testing.T, u silver.Upkeep) *stepper {
+	x := &stepper{bench: newBench(t, nil), rng: rand.New(rand.NewPCG(3, 5)), rows: map[int64]int64{}}
+	u.Manual = true
+	x.m = x.open(u)
+	return x
+}
+
+func (x *stepper) open(u silver.Upkeep) *silver.Merger {
+	x.t.Helper()
+	m, err := silver.Open(context.Background(), silver.Options{Bucket: x.b, Path: "silver/t", Connector: "c", Config: sinkConfig(), Upkeep: u})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return m
+}
+
+// change merges n changes of keys below limit: one in four is a delete, where the key is there.
+func (x *stepper) change(n int, limit int64, more ...any) {
+	x.t.Helper()
+	var in []connectors.Change
+	for range n {
+		x.off++
+		id := x.rng.Int64N(limit)
+		_, there := x.rows[id]
+		switch {
+		case there && x.rng.IntN(4) == 0:
+			in = append(in, rec(dOp, x.off, id))
+			delete(x.rows, id)
+			continue
+		case there:
+			in = append(in, rec(uOp, x.off, id, append([]any{"a", long(x.off)}, more...)...))
+		default:
+			in = append(in, rec(cOp, x.off, id, append([]any{"a", long(x.off)}, more...)...))
+		}
+		x.rows[id] = x.off
+	}
+	x.merge(in...)
+}
+
+func (x *stepper) step() bool {
+	x.t.Helper()
+	did, err := x.m.Maintain(context.Background())
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return did
+}
+
+func (x *stepper) files() []*delta.Add {
+	x.t.Helper()
+	tab, err := delta.Open(context.Background(), x.b, "silver/t")
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return slices.Collect(tab.Cached().Files())
+}
+
+// check compares the table with the model, and the index with the table.
+func (x *stepper) check() {
+	x.t.Helper()
+	var want []string
+	for id, a := range x.rows {
+		want = append(want, fmt.Sprintf(`{"a":%d,"id":%d}`, a, id))
+	}
+	slices.Sort(want)
+	x.want(want...)
+	if err := x.m.Scrub(context.Background(), math.MaxInt); err != nil {
+		x.t.Fatal(err)
+	}
+	if s := x.m.Stats(); s.Mismatches != 0 || s.Rows != int64(len(x.rows)) {
+		x.t.Fatalf("%d mismatches, %d rows, want %d", s.Mismatches, s.Rows, len(x.rows))
+	}
+}
+
+// A compaction goes on between merges; rows that die meanwhile stay dead, those that are written meanwhile are not touched.
+func TestCompactionBetweenMerges(t *testing.T) {
+	t.Parallel()
+	x := newStepper(t, silver.Upkeep{SmallFiles: 4, PieceBytes: 1})
+	translated := 0
+	for range 60 {
+		x.change(20, 100)
+		x.step()
+		for _, f := range x.files() {
+			if strings.HasPrefix(f.Path, "opt-") && f.DeletionVector != nil {
+				translated++
+			}
+		}
+	}
+	x.check()
+	if n := x.m.Stats(); n.Compactions < 5 || n.Rebuilds > 1 || translated == 0 {
+		t.Fatalf("%d compactions, %d of their files seen with dead rows, index built %d times", n.Compactions, translated, n.Rebuilds)
+	}
+	for x.step() {
+	}
+	x.check()
+}
+
+// What a compaction began with may be gone when it ends: by another writer, by a column that came, by an owner that closed.
+func TestCompactionGivenUp(t *testing.T) {
+	t.Parallel()
+	begin := func(t *testing.T) *stepper {
+		x := newStepper(t, silver.Upkeep{SmallFiles: 4, PieceBytes: 1})
+		for range 4 {
+			x.change(20, 100)
+		}
+		if !x.step() || !x.step() || x.m.Stats().Compactions != 1 {
+			t.Fatal("no compaction is under way")
+		}
+		return x
+	}
+	goOn := func(x *stepper, more ...any) {
+		for range 20 {
+			x.change(10, 100, more...)
+			x.step()
+		}
+		if len(more) == 0 {
+			x.check()
+		}
+	}
+	t.Run("another writer compacts", func(t *testing.T) {
+		x := begin(t)
+		other := x.open(silver.Upkeep{SmallFiles: 4})
+		for {
+			did, err := other.Maintain(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !did {
+				break
+			}
+		}
+		goOn(x)
+	})
+	t.Run("a column comes", func(t *testing.T) {
+		x := begin(t)
+		x.change(10, 100, "b", text("new"))
+		goOn(x, "b", text("new"))
+		if err := x.m.Scrub(context.Background(), math.MaxInt); err != nil || x.m.Stats().Mismatches != 0 {
+			t.Fatal(err, x.m.Stats())
+		}
+	})
+	t.Run("the owner closes", func(t *testing.T) {
+		x := begin(t)
+		if err := x.m.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		x.m = x.open(silver.Upkeep{SmallFiles: 4, PieceBytes: 1, Manual: true})
+		goOn(x)
+	})
+	t.Run("the call's context ends", func(t *testing.T) {
+		x := begin(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if did, err := x.m.Maintain(ctx); err == nil {
+			t.Fatal("no error", did)
+		}
+		goOn(x)
+	})
+}
+
+// A table of which much is dead is written anew though no file is bad by itself.
+func TestCompactionOfDeadRows(t *testing.T) {
+	t.Parallel()
+	x := newStepper(t, silver.Upkeep{})
+	x.change(4000, 4000)
+	first := len(x.rows)
+	for range 5 {
+		x.change(first/40, 4000)
+	}
+	if x.step() {
+		t.Fatal("a tenth is not dead yet")
+	}
+	for range 4 {
+		x.change(first/40, 4000)
+	}
+	if !x.step() || x.m.Stats().Compactions != 1 {
+		t.Fatalf("more than a tenth is dead: %+v", x.m.Stats())
+	}
+	for x.step() {
+	}
+	x.check()
+}
