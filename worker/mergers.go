@@ -41,7 +41,7 @@ func (t *tableRun) open(ctx context.Context, path string) (*oneTable, error) {
 	t.u.rt.merging.Add(1)
 	m, err := silver.Open(ctx, silver.Options{
 		Bucket: lake, Path: path, Connector: t.cfg.Name, Config: t.cfg, Epoch: t.u.epoch, DataDir: dir, IndexMemory: t.u.rt.indexMemory,
-		Logger: t.u.rt.log, DeadLetters: t.letters(path),
+		Logger: t.u.rt.log, DeadLetters: t.letters(path), Behind: t.behind,
 	})
 	if err != nil {
 		t.u.rt.merging.Add(-1)
@@ -105,7 +105,7 @@ func (o *oneTable) merge(ctx context.Context, batches []silver.Batch) error {
 	return nil
 }
 
-func (o *oneTable) idle(ctx context.Context) error { return o.m.Flush(ctx) }
+func (o *oneTable) idle(ctx context.Context) error { return o.m.Idle(ctx) }
 
 func (o *oneTable) close(ctx context.Context) error {
 	o.t.u.rt.merging.Add(-1)
@@ -283,7 +283,7 @@ func (m *manyTables) flush(ctx context.Context) error {
 
 func (m *manyTables) idle(ctx context.Context) error {
 	for _, path := range slices.Sorted(maps.Keys(m.tables)) {
-		if err := m.tables[path].m.Flush(ctx); err != nil {
+		if err := m.tables[path].m.Idle(ctx); err != nil {
 			return err
 		}
 	}

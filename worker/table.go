@@ -25,6 +25,7 @@ type tableMerger interface {
 	Merge(ctx context.Context, batches []silver.Batch) (silver.Result, error)
 	Stats() silver.Stats
 	Flush(ctx context.Context) error
+	Idle(ctx context.Context) error
 	Close(ctx context.Context) error
 }
 
@@ -35,6 +36,7 @@ type follower struct {
 	feed   *feed
 	table  *delta.Table // nil until it exists
 	newest int64        // newest version that is known to exist
+	taken  int64        // newest version that the step under way takes
 	looked time.Time    // when the store was last asked for newer ones
 	at     atomic.Int64 // merged up to here
 	wake   chan struct{}
@@ -194,6 +196,7 @@ func (t *tableRun) step(ctx context.Context) (bool, error) {
 			}
 			batches = append(batches, got...)
 			bytes += n
+			x.taken = v
 		}
 	}
 	if len(batches) == 0 {
@@ -215,6 +218,16 @@ func (t *tableRun) step(ctx context.Context) (bool, error) {
 		x.feed.trim()
 	}
 	return full || len(batches) > 0, nil
+}
+
+// behind tells that bronze has more than the step under way takes.
+func (t *tableRun) behind() bool {
+	for _, x := range t.feeds {
+		if max(x.newest, x.feed.newestVersion()) > x.taken {
+			return true
+		}
+	}
+	return false
 }
 
 // look finds out which versions the bronze table has. Versions that were committed on this node are known at once; others are

@@ -40,6 +40,9 @@ type Options struct {
 	Now func() time.Time
 	// Upkeep tunes compaction and checkpoints; the zero value is the default.
 	Upkeep Upkeep
+	// Behind tells that more waits to be merged than the batches of the Merge under way: compaction that is not urgent waits for
+	// Idle then, so that what is on its way to be superseded is not rewritten first. nil: never.
+	Behind func() bool
 }
 
 // supported refuses what the merge would do otherwise than the configuration says.

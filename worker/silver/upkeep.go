@@ -14,13 +14,33 @@ import (
 // stateSafe is how old an object of the state must be before it is deleted: older than any merge under way.
 const stateSafe = 6 * time.Hour
 
+// patience is how many times as many small files, and how many times as few live rows in a file, make a compaction of a table that
+// is behind.
+const patience = 4
+
 // upkeepState remembers when what was done.
 type upkeepState struct {
 	checkpoint int64 // version of the last checkpoint, or of the first look
 	cleaned    int64 // merges at the last clean-up
 	expired    int64 // expiry bound of the last pass
 	looked     bool
+	putOff     bool // upkeep waited for those who are behind
 	scrubbed   time.Time
+}
+
+// Idle is for times without work: it writes the progress that waited for a commit with rows, and does a step of the upkeep that
+// was put off while the table was behind.
+func (m *Merger) Idle(ctx context.Context) error {
+	if err := m.Flush(ctx); err != nil || !m.upkeep.putOff || m.opt.Upkeep.Manual {
+		return err
+	}
+	m.upkeep.putOff = false
+	did, err := m.Maintain(ctx)
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn("upkeep failed; it is tried again later", "error", err)
+	}
+	m.upkeep.putOff = m.upkeep.putOff || did
+	return nil
 }
 
 // Maintain does at most one bounded piece of work for the table: a compaction step, a checkpoint, or forgetting what is
@@ -121,6 +141,11 @@ func (m *Merger) compactable() []uint32 {
 	if u.SmallFiles < 0 {
 		return nil
 	}
+	fewest, dead := u.SmallFiles, u.DeadShare
+	if m.opt.Behind != nil && m.opt.Behind() {
+		fewest, dead = patience*fewest, 1-(1-dead)/patience
+		m.upkeep.putOff = true
+	}
 	var small []uint32
 	worst, share := uint32(0), 0.0
 	rows, live := int64(0), int64(0)
@@ -130,12 +155,12 @@ func (m *Merger) compactable() []uint32 {
 		if f.Size < u.TargetBytes/8 && n < u.TargetRows/8 {
 			small = append(small, o)
 		}
-		if dead := float64(f.Rows-n) / float64(max(1, f.Rows)); dead > share && f.Rows > 1024 && f.Size <= 2*u.TargetBytes && f.Rows <= 2*u.TargetRows {
-			worst, share = o, dead
+		if gone := float64(f.Rows-n) / float64(max(1, f.Rows)); gone > share && f.Rows > 1024 && f.Size <= 2*u.TargetBytes && f.Rows <= 2*u.TargetRows {
+			worst, share = o, gone
 		}
 	})
 	size := func(o uint32) int64 { return m.idx.File(o).Size }
-	if len(small) >= u.SmallFiles {
+	if len(small) >= fewest {
 		// Files of about one size are joined, so that each row is rewritten a few times only.
 		slices.SortFunc(small, func(a, b uint32) int {
 			if d := size(a) - size(b); d != 0 {
@@ -156,7 +181,7 @@ func (m *Merger) compactable() []uint32 {
 			return out
 		}
 	}
-	if total := float64(rows-live) / float64(max(1, rows)); share >= u.DeadShare || share > 0 && total >= u.DeadShare/3 {
+	if total := float64(rows-live) / float64(max(1, rows)); share >= dead || dead == u.DeadShare && share > 0 && total >= u.DeadShare/3 {
 		return []uint32{worst}
 	}
 	return nil
