@@ -141,7 +141,7 @@ func (w *work) simple(gi int32) bool {
 		w.delete(deletion{h: g.h, g: index.Grave{Stamp: e.st, Add: took, AtMs: e.c.Record.TimestampMs}, old: entry, has: has})
 		return true
 	}
-	if !w.wholeRow(e) {
+	if !w.whole(e) {
 		return false
 	}
 	w.res.Stale += int(g.n) - 1
@@ -211,6 +211,14 @@ func unavailable(s *connectors.Source) bool {
 	return s == nil || s.Connector != "mysql" && s.Connector != "mariadb"
 }
 
+// whole is wholeRow, of which the answer is known mostly.
+func (w *work) whole(e *event) bool {
+	if e.gen == w.m.cols.Gen+1 {
+		return e.whole
+	}
+	return w.wholeRow(e)
+}
+
 // wholeRow tells that the event's row goes into the table as it is: each column present or NULL, and of a kind that needs no
 // conversion.
 func (w *work) wholeRow(e *event) bool {
@@ -218,7 +226,7 @@ func (w *work) wholeRow(e *event) bool {
 	if row.Rescued != nil {
 		return false
 	}
-	plan, _ := w.m.cols.Observe(row, false)
+	plan := w.plan(row)
 	if !plan.Whole || w.m.opt.Config.SilverIgnoreNullUpdates && e.op == connectors.Update {
 		return false
 	}
@@ -272,6 +280,5 @@ func (w *work) kill(e index.Entry) {
 
 // plan gives the plan of an event's row, as the columns are now.
 func (w *work) plan(row connectors.Row) *evolve.Plan {
-	p, _ := w.m.cols.Observe(row, false)
-	return p
+	return w.m.cols.Plan(row)
 }

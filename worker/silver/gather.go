@@ -22,6 +22,10 @@ type event struct {
 	// half of an update that a table without key splits: 1 removes Before, 2 adds After.
 	half uint8
 	drop bool
+	// whole is what wholeRow said while the row was in the processor's cache. It holds while the columns are of generation
+	// gen-1; gen is 0 where it was not asked.
+	whole bool
+	gen   int
 }
 
 // group is the events of one key.
@@ -287,7 +291,11 @@ func (w *work) rowChange(c *connectors.Change) {
 	if c.Snapshot != connectors.NotSnapshot {
 		w.sawSnapshot(c, st)
 	}
-	w.add(event{c: c, st: st, h: h, op: c.Op})
+	e := event{c: c, st: st, h: h, op: c.Op}
+	if c.Op != connectors.Delete {
+		e.whole, e.gen = w.wholeRow(&e), w.m.cols.Gen+1
+	}
+	w.add(e)
 }
 
 func (w *work) truncate(c *connectors.Change) {

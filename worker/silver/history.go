@@ -158,7 +158,7 @@ func (w *work) simpleHistory(g *group) bool {
 		return false
 	}
 	e := &w.events[g.head]
-	return e.op != connectors.Delete && w.wholeRow(e)
+	return e.op != connectors.Delete && w.whole(e)
 }
 
 // histEvents makes the events of a group and asks for the keys that they lean on.

@@ -16,7 +16,7 @@ const stateSafe = 6 * time.Hour
 
 // patience is how many times as many small files, and how many times as few live rows in a file, make a compaction of a table that
 // is behind.
-const patience = 4
+const patience = 8
 
 // upkeepState remembers when what was done.
 type upkeepState struct {

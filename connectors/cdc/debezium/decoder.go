@@ -39,6 +39,8 @@ type Decoder struct {
 	s                   sourceBlock
 	sources             map[string]*source
 	lastSource          *source
+	moved               bool         // the source block that was read may be of another source than lastSource
+	last                []lastMember // of the source block before
 	lineages            lineageCache
 	afterSlot, befSlot  js.Slot
 	keySlot, headerSlot js.Slot

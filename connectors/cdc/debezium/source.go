@@ -53,6 +53,20 @@ type sourceBlock struct {
 	escaped uint32 // strings with escapes
 }
 
+// identity are the members that say which table a change is of: those that source looks at.
+const identity = 1<<srcVersion | 1<<srcConnector | 1<<srcName | 1<<srcDB | 1<<srcSchema | 1<<srcTable | 1<<srcCollection
+
+// steady are the members that are mostly what they were in the event before.
+const steady = identity | 1<<srcSnapshot | 1<<srcFile
+
+// lastMember is a steady member as it was in the event before: "name":"value", with the comma behind it.
+type lastMember struct {
+	text    []byte
+	at, end int // of the value in text
+	id      uint8
+	escaped bool
+}
+
 // engine is the kind of source, as far as positions and images differ.
 type engine uint8
 
@@ -85,10 +99,26 @@ const maxSources = 4096
 
 // readSource reads the source block at i.
 func (d *Decoder) readSource(s string, i int) int {
-	b := &d.s
+	b, before, moved := &d.s, d.s.strings&identity, d.moved
+	d.moved = true // unless it is read to the end
 	*b = sourceBlock{}
 	i, more := js.Open(s, i, '}')
 	for k := 0; more; k++ {
+		if k < len(d.last) {
+			if l := &d.last[k]; len(l.text) > 0 && len(s)-i > len(l.text) && s[i:i+len(l.text)] == js.Text(l.text) {
+				b.text[l.id] = s[i+l.at : i+l.end]
+				b.strings |= 1 << l.id
+				if l.escaped {
+					b.escaped |= 1 << l.id
+				}
+				i += len(l.text)
+				if s[i] <= ' ' {
+					i = js.Space(s, i)
+				}
+				continue
+			}
+		}
+		from := i
 		id, at := d.src.Read(s, i, k)
 		if at < 0 || at >= len(s) {
 			return d.r.Malformed(s, i)
@@ -122,8 +152,30 @@ func (d *Decoder) readSource(s string, i int) int {
 		if i, more = js.Next(s, i, '}'); i < 0 {
 			return d.r.Malformed(s, at)
 		}
+		moved = moved || bit&identity != 0
+		d.remember(k, id, s[from:at], more)
 	}
+	d.moved = moved || b.strings&identity != before
 	return i
+}
+
+// remember keeps the k-th member of a source block, with the comma behind it, to be compared with the next event's.
+func (d *Decoder) remember(k int, id uint8, member string, more bool) {
+	if k >= 64 {
+		return
+	}
+	for len(d.last) <= k {
+		d.last = append(d.last, lastMember{})
+	}
+	l := &d.last[k]
+	l.text = l.text[:0]
+	if !more || steady&(1<<id) == 0 || d.s.strings&(1<<id) == 0 || d.s.text[id] == "" || len(member) > 512 {
+		return
+	}
+	l.text = append(append(l.text, member...), ',')
+	l.end = len(member) - 1
+	l.at = l.end - len(d.s.text[id])
+	l.id, l.escaped = id, d.s.escaped&(1<<id) != 0
 }
 
 func (b *sourceBlock) isString(id int) bool { return b.strings&(1<<id) != 0 }
@@ -139,6 +191,9 @@ func (d *Decoder) str(id int) string {
 
 // source gives the shared Source of the block that was read.
 func (d *Decoder) source() (*source, error) {
+	if d.lastSource != nil && !d.moved {
+		return d.lastSource, nil
+	}
 	if !d.s.isString(srcConnector) || d.s.text[srcConnector] == "" {
 		return nil, connectors.Poison(connectors.ClassIncomplete, "source.connector is missing")
 	}
@@ -149,6 +204,7 @@ func (d *Decoder) source() (*source, error) {
 	version, conn, name := d.str(srcVersion), d.str(srcConnector), d.str(srcName)
 	db, sch, tab := d.str(srcDB), d.str(srcSchema), d.str(table)
 	if l := d.lastSource; l != nil && l.Table == tab && l.Schema == sch && l.DB == db && l.Name == name && l.Connector == conn && l.Version == version {
+		d.moved = false
 		return l, nil
 	}
 	key := d.scratch[:0]
@@ -169,7 +225,7 @@ func (d *Decoder) source() (*source, error) {
 		l.signal = slices.Contains(d.signals, tab)
 		d.sources[string(key)] = l
 	}
-	d.lastSource = l
+	d.lastSource, d.moved = l, false
 	return l, nil
 }
 

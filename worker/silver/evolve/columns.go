@@ -184,6 +184,15 @@ func (c *Columns) Observe(row connectors.Row, key bool) (*Plan, string) {
 	return p, reason
 }
 
+// Plan gives the plan for a row that was observed before.
+func (c *Columns) Plan(row connectors.Row) *Plan {
+	if p := c.plans[row.Shape]; p != nil && p.gen == c.Gen {
+		return p
+	}
+	p, _ := c.Observe(row, false)
+	return p
+}
+
 // surprises tells whether a row of a shape without types has a value that its column was not made for.
 func (c *Columns) surprises(p *Plan, row connectors.Row) bool {
 	for i, s := range p.Src {
