@@ -126,6 +126,48 @@ func TestColumnsFollow(t *testing.T) {
 	}
 }
 
+// A table that is behind is not rearranged for every few files, but it is when there is time: nothing that was put off is forgotten.
+func TestCompactionWaitsForThoseWhoAreBehind(t *testing.T) {
+	t.Parallel()
+	ctx, behind := context.Background(), true
+	m, err := silver.Open(ctx, silver.Options{Bucket: mem.New("lake"), Path: "silver/t", Connector: "c", Config: sinkConfig(),
+		Upkeep: silver.Upkeep{SmallFiles: 4}, Behind: func() bool { return behind }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := int64(0)
+	merge := func() {
+		if _, err := m.Merge(ctx, []silver.Batch{{Feed: "bronze/t", Version: at, Changes: []connectors.Change{rec(cOp, at+1, at+1, "a", long(at))}}}); err != nil {
+			t.Fatal(err)
+		}
+		at++
+	}
+	for range 20 {
+		merge()
+	}
+	if s := m.Stats(); s.Compactions != 0 || s.Files != 20 {
+		t.Fatalf("behind: %d compactions, %d files", s.Compactions, s.Files)
+	}
+	for range 40 {
+		merge()
+	}
+	if s := m.Stats(); s.Compactions == 0 {
+		t.Fatalf("behind for long: %d files and none was compacted", s.Files)
+	}
+	for range 10 {
+		merge()
+	}
+	behind = false
+	for range 30 {
+		if err := m.Idle(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := m.Stats(); s.Files >= 4 || s.Rows != at {
+		t.Fatalf("idle: %d files of %d rows", s.Files, s.Rows)
+	}
+}
+
 // D6: what cannot be applied is a dead letter of stage apply, and the rest goes on.
 func TestRejectedEventsAreDeadLetters(t *testing.T) {
 	t.Parallel()
