@@ -41,7 +41,7 @@ func (t *tableRun) open(ctx context.Context, path string) (*oneTable, error) {
 	t.u.rt.merging.Add(1)
 	m, err := silver.Open(ctx, silver.Options{
 		Bucket: lake, Path: path, Connector: t.cfg.Name, Config: t.cfg, Epoch: t.u.epoch, DataDir: dir, IndexMemory: t.u.rt.indexMemory,
-		Logger: t.u.rt.log, DeadLetters: t.letters(path), Behind: t.behind,
+		Spares: t.u.rt.spares, Logger: t.u.rt.log, DeadLetters: t.letters(path), Behind: t.behind,
 	})
 	if err != nil {
 		t.u.rt.merging.Add(-1)

@@ -90,6 +90,7 @@ func (s *statistics) Collect(out chan<- prometheus.Metric) {
 	gauge(descMemory, float64(st.Memory.Fetched), "fetched")
 	gauge(descMemory, float64(st.Memory.Rows), "rows")
 	gauge(descMemory, float64(st.Memory.Hot), "hot")
+	gauge(descMemory, float64(st.Memory.Cold), "cold")
 	byState := map[[2]string]int{}
 	for _, t := range st.Tasks {
 		byState[[2]string{t.Task.Connector, string(t.State)}]++

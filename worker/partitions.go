@@ -290,7 +290,8 @@ func (gs *groups) join(u *run, cfg *config.Sink, client *kafka.Client, topic kaf
 		Hot:          g.feed,
 		Mirror:       func(topic string, next map[int32]int64) { gs.rt.mirror.set(client, cfg.GroupID, topic, next) },
 		Refused:      func() { gs.rt.stats.refusedBronze.Add(1) },
-		Memory:       gs.rt.memory, Slabs: gs.rt.slabs, Logger: gs.rt.log, Crash: gs.rt.o.Crash,
+		Memory:       gs.rt.memory, Slabs: gs.rt.slabs, Spares: gs.rt.spares, Encoders: gs.rt.encoders,
+		Logger: gs.rt.log, Crash: gs.rt.o.Crash,
 	})
 	gs.rt.stats.appender(cfg.Name, topic.Name, path, g.appender)
 	ctx, stop := context.WithCancel(gs.rt.hard)

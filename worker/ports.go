@@ -56,7 +56,8 @@ const (
 	fetchShare = 0.08
 	chunkShare = 0.22
 	hotShare   = 0.15
-	spareShare = 0.05 // memory that waits for its next use
+	spareShare = 0.05 // memory for changes that waits for its next use
+	pagesShare = 0.05 // and memory for files
 	indexShare = 0.25 // key indexes of all tables together; what is more goes to files
 )
 

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/internal/ownership"
@@ -32,10 +34,14 @@ type Runtime struct {
 	letters *letterBoxes
 	memory  *kafka.Budget
 	slabs   *bronze.Slabs
-	stats   *statistics
-	merging atomic.Int64 // silver tables that are open
-	crashes bool         // a crash hook is set
-	status  *reporter
+
+	spares   *columnar.Spares
+	encoders chan struct{} // bronze.Options.Encoders
+	coldRoom *coldRoom
+	stats    *statistics
+	merging  atomic.Int64 // silver tables that are open
+	crashes  bool         // a crash hook is set
+	status   *reporter
 
 	events chan taskEvent
 	tasks  map[ownership.TaskID]*taskState // the loop's
@@ -97,6 +103,9 @@ func New(o Options) (*Runtime, error) {
 	r.groups = newGroups(r)
 	r.slabs = bronze.NewSlabs(o.share(spareShare))
 	r.feeds = newFeeds(o.share(hotShare), r.slabs)
+	r.spares = columnar.NewSpares(o.share(pagesShare))
+	r.encoders = make(chan struct{}, runtime.GOMAXPROCS(0))
+	r.coldRoom = newColdRoom(o.share(mergeShare))
 	r.mirror = newMirror(o.Logger)
 	r.letters = newLetterBoxes(r)
 	r.stats = newStatistics(r)

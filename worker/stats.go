@@ -73,8 +73,9 @@ type TaskStats struct {
 	Trace string
 }
 
-// MemoryStats are the bytes that the budgets have given out.
-type MemoryStats struct{ Fetched, Rows, Hot int64 }
+// MemoryStats are the bytes that the budgets have given out: records as fetched, rows on their way to bronze, changes kept in memory on
+// their way to silver, and changes that were read from bronze files.
+type MemoryStats struct{ Fetched, Rows, Hot, Cold int64 }
 
 // statistics collects the figures. All methods are safe for concurrent use.
 type statistics struct {
@@ -324,7 +325,7 @@ func (r *Runtime) Stats() Stats {
 	s := r.stats
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := Stats{Node: r.o.Node, Memory: MemoryStats{Fetched: r.clients.budget.Used(), Rows: r.memory.Used(), Hot: r.feeds.bytes()}}
+	out := Stats{Node: r.o.Node, Memory: MemoryStats{Fetched: r.clients.budget.Used(), Rows: r.memory.Used(), Hot: r.feeds.bytes(), Cold: r.coldRoom.budget.Used()}}
 	for _, t := range s.tasks {
 		out.Tasks = append(out.Tasks, t)
 	}

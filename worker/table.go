@@ -61,9 +61,10 @@ type tableRun struct {
 	mergers mergers
 	poll    time.Duration
 	budget  int64 // bytes of changes that one merge takes
+	cold    coldShare
 }
 
-// mergeShare is the part of the memory limit that the changes of one merge may take.
+// mergeShare is the part of the memory limit that the changes of one merge may take, and those of all merges that were read from files.
 const mergeShare = 0.10
 
 // table runs a table task: it follows the bronze tables that feed the table and merges what is new, as many versions at a
@@ -81,6 +82,7 @@ func (u *run) table(cfg *config.Sink) error {
 		u: u, cfg: cfg, lake: lake, dec: dec, topics: map[string]bool{}, wake: make(chan struct{}, 1),
 		poll:   max(cfg.CommitInterval/2, 250*time.Millisecond),
 		budget: u.rt.o.share(mergeShare),
+		cold:   coldShare{room: u.rt.coldRoom, ratio: firstRatio},
 	}
 	for _, topic := range u.task.Topics {
 		t.topics[topic] = true
@@ -181,6 +183,7 @@ func (t *tableRun) step(ctx context.Context) (bool, error) {
 	var batches []silver.Batch
 	bytes := int64(0)
 	full := false
+	defer t.cold.release()
 	for _, x := range t.feeds {
 		if err := t.look(ctx, x); err != nil {
 			return false, err
@@ -190,7 +193,11 @@ func (t *tableRun) step(ctx context.Context) (bool, error) {
 				full = true
 				break
 			}
-			got, n, err := t.collect(ctx, x, v)
+			got, n, err := t.collect(ctx, x, v, len(batches) > 0)
+			if errors.Is(err, errNoRoom) {
+				full = true
+				break
+			}
 			if err != nil {
 				return false, err
 			}
@@ -261,9 +268,12 @@ func (t *tableRun) look(ctx context.Context, x *follower) error {
 	return nil
 }
 
+// errNoRoom: the version has to be read from files, and there is no room for it beside what was collected before.
+var errNoRoom = errors.New("no room to read another version")
+
 // collect gives the changes of a version: from memory where they are, else from its files. A version without changes gives a
-// batch without changes, so that progress moves.
-func (t *tableRun) collect(ctx context.Context, x *follower, version int64) ([]silver.Batch, int64, error) {
+// batch without changes, so that progress moves. It waits for room for what it reads, unless more says that there is something to merge before.
+func (t *tableRun) collect(ctx context.Context, x *follower, version int64, more bool) ([]silver.Batch, int64, error) {
 	if hot, ok := x.feed.has(version); ok {
 		out := []silver.Batch{{Feed: x.path, Version: version}}
 		for _, slab := range hot.changes {
@@ -274,11 +284,22 @@ func (t *tableRun) collect(ctx context.Context, x *follower, version int64) ([]s
 		}
 		return out, hot.bytes, nil
 	}
-	t.u.rt.stats.cold.Add(1)
-	pieces, refused, err := bronze.ReadVersion(ctx, x.table, version, t.dec, func(topic string) bool { return t.topics[topic] })
+	files := int64(0)
+	pieces, refused, err := bronze.ReadVersion(ctx, x.table, version, t.dec, bronze.ReadOptions{
+		Topics: func(topic string) bool { return t.topics[topic] },
+		Admit: func(bytes int64) error {
+			files = bytes
+			ok, err := t.cold.admit(ctx, bytes, more)
+			if err == nil && !ok {
+				err = errNoRoom
+			}
+			return err
+		},
+	})
 	if err != nil {
 		return nil, 0, err
 	}
+	t.u.rt.stats.cold.Add(1)
 	if len(refused) > 0 {
 		// Whoever appended them has written the same letters, unless the transforms were others then. Each is kept once.
 		for i := range refused {
@@ -296,6 +317,7 @@ func (t *tableRun) collect(ctx context.Context, x *follower, version int64) ([]s
 		}
 		out = append(out, silver.Batch{Feed: x.path, Version: version, Changes: changes})
 	}
+	t.cold.correct(files, bytes)
 	return out, bytes, nil
 }
 

@@ -117,5 +117,8 @@ func TestColdThenHot(t *testing.T) {
 	if now := w.rt.stats.cold.Load(); now != cold {
 		t.Errorf("%d versions were read from files although they were appended here", now-cold)
 	}
-	until(t, "no memory held", func() bool { m := w.rt.Stats().Memory; return m.Hot == 0 && m.Rows == 0 && m.Fetched == 0 })
+	until(t, "no memory held", func() bool {
+		m := w.rt.Stats().Memory
+		return m.Hot == 0 && m.Cold == 0 && m.Rows == 0 && m.Fetched == 0
+	})
 }

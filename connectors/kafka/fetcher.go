@@ -160,7 +160,9 @@ func (f *fetcher) round(ctx context.Context, b *sarama.Broker) (more bool, err e
 		f.wait(ctx, wait)
 		return true, nil
 	}
-	reserved, err := f.c.budget.Acquire(ctx, min(want, int64(f.c.s.fetchMaxBytes)), min(want, 256<<10))
+	// A response stays in memory as a whole while any record of it does, so it is to be a small part of what there is.
+	most := max(f.c.budget.Limit()/8, 256<<10)
+	reserved, err := f.c.budget.Acquire(ctx, min(want, int64(f.c.s.fetchMaxBytes), most), min(want, 256<<10))
 	if err != nil {
 		return false, nil
 	}

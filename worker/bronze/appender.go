@@ -1,7 +1,6 @@
 package bronze
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +74,10 @@ type Options struct {
 	Mirror func(topic string, next map[int32]int64)
 	// Slabs, where not nil, is where memory for kept changes comes from; who is done with them gives them back there.
 	Slabs *Slabs
+	// Spares is where memory for encoding comes from, and Encoders has a place for each Appender that may encode at a time, since it takes
+	// about twice its chunk for that; nil: the Appender has its own.
+	Spares   *columnar.Spares
+	Encoders chan struct{}
 	// Memory bounds what all Appenders of the node hold (D9).
 	Memory *kafka.Budget
 	Logger *slog.Logger
@@ -117,10 +120,7 @@ type Appender struct {
 	wake  chan struct{} // the cutter looks again
 	flush atomic.Bool   // cut now
 
-	// The cutter's memory, from file to file.
-	encoded bytes.Buffer
-	pages   columnar.Buffers
-	build   *columnar.Builder
+	build *columnar.Builder // the cutter's
 
 	stats counters
 }
@@ -150,6 +150,12 @@ func New(o Options) *Appender {
 	}
 	if o.Memory == nil {
 		o.Memory = kafka.NewBudget(4 * o.MaxBytes)
+	}
+	if o.Spares == nil {
+		o.Spares = columnar.NewSpares(0)
+	}
+	if o.Encoders == nil {
+		o.Encoders = make(chan struct{}, 1)
 	}
 	if o.Crash == nil {
 		o.Crash = func(string) {}

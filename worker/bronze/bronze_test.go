@@ -140,19 +140,19 @@ func content(t interface{ Fatal(...any) }, b store.Bucket, l *log) (map[string]i
 	var changes []connectors.Change
 	dec, _ := newText()
 	for v := int64(0); v <= s.Version; v++ {
-		cs, _, err := ReadVersion(ctx, table, v, dec, nil)
+		cs, _, err := ReadVersion(ctx, table, v, dec, ReadOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, piece := range cs {
 			changes = append(changes, piece...)
 		}
-		paths, err := commit.Appended(ctx, table, v)
+		files, err := commit.Appended(ctx, table, v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range paths {
-			for _, id := range column(t, b, "bronze/"+l.topic+"/"+p, "event_id") {
+		for _, f := range files {
+			for _, id := range column(t, b, "bronze/"+l.topic+"/"+f.Path, "event_id") {
 				events[id]++
 			}
 		}

@@ -1,6 +1,7 @@
 package bronze
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -66,10 +67,15 @@ func (a *Appender) cut() *chunk {
 
 // write encodes the chunk and uploads it.
 func (a *Appender) write(ctx context.Context, c *chunk) error {
-	data, stats, err := a.encode(c)
+	file := a.o.Spares.File()
+	stats, err := a.encode(ctx, c, file)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("encode bronze rows of %s: %w", a.o.Topic, commit.Permanent(err))
 	}
+	data := file.Bytes()
 	name := c.name(a.o.Connector, a.o.Topic)
 	key := name
 	if a.o.Path != "" {
@@ -82,8 +88,10 @@ func (a *Appender) write(ctx context.Context, c *chunk) error {
 		return err
 	}
 	a.o.Crash(PhaseBeforeCommit)
-	c.file = delta.Add{Path: name, Size: int64(len(data)), ModificationTime: a.o.Now().UnixMilli(), DataChange: true, Stats: stats.JSON(false),
-		Written: &delta.Written{Size: int64(len(data)), Rows: stats.NumRecords}}
+	size := int64(len(data))
+	a.o.Spares.GiveFile(file)
+	c.file = delta.Add{Path: name, Size: size, ModificationTime: a.o.Now().UnixMilli(), DataChange: true, Stats: stats.JSON(false),
+		Written: &delta.Written{Size: size, Rows: stats.NumRecords}}
 	// Encoded rows are no longer needed; kept changes are.
 	hot := int64(0)
 	for _, p := range c.parts {
@@ -100,27 +108,33 @@ var bronzeSchema = Schema()
 // statsColumns have minima and maxima in the log. Texts would only make it longer.
 var statsColumns = []string{"operation", "source_ts_ms", "topic", "partition", "offset", "kafka_timestamp", "processed_at"}
 
-func (a *Appender) encode(c *chunk) ([]byte, columnar.FileStats, error) {
+func (a *Appender) encode(ctx context.Context, c *chunk, file *bytes.Buffer) (columnar.FileStats, error) {
+	select {
+	case a.o.Encoders <- struct{}{}:
+	case <-ctx.Done():
+		return columnar.FileStats{}, ctx.Err()
+	}
+	defer func() { <-a.o.Encoders }()
 	arrowSchema, err := columnar.ArrowSchema(bronzeSchema)
 	if err != nil {
-		return nil, columnar.FileStats{}, err
+		return columnar.FileStats{}, err
 	}
-	buf := &a.encoded // of the last chunk, which is uploaded: it has the right size already
-	buf.Reset()
-	w, err := columnar.NewWriter(buf, bronzeSchema, columnar.WriterOptions{StatsNames: statsColumns, Buffers: &a.pages})
+	pages := a.o.Spares.Pages()
+	w, err := columnar.NewWriter(file, bronzeSchema, columnar.WriterOptions{StatsNames: statsColumns, Buffers: pages})
 	if err != nil {
-		return nil, columnar.FileStats{}, err
+		return columnar.FileStats{}, err
 	}
 	made := newWindow(arrowSchema, a.o.Connector, a.o.Topic, a.o.Now().UnixMicro())
 	for _, p := range c.parts {
 		for rec := range made.records(p.rows, p.p.id, a.build) {
 			if err := w.Write(rec); err != nil {
-				return nil, columnar.FileStats{}, err
+				return columnar.FileStats{}, err
 			}
 		}
 	}
 	stats, err := w.Close()
-	return buf.Bytes(), stats, err
+	a.o.Spares.GivePages(pages)
+	return stats, err
 }
 
 // name is a function of the input: connector, topic, epoch, and the offsets of each partition (D4).

@@ -39,21 +39,39 @@ const (
 	inValue
 )
 
+// ReadOptions narrow what ReadVersion reads. The zero value reads everything at once.
+type ReadOptions struct {
+	// Topics says of which topics rows are wanted; nil: of all.
+	Topics func(string) bool
+	// Admit is called before anything is fetched, with the bytes of the version's files (D9); not at all for a version without
+	// files. Its error is given as it is.
+	Admit func(bytes int64) error
+}
+
 // ReadVersion gives the changes that a version of a bronze table appended, as decoding their records gave them, in the
 // order of (partition, offset) within each file, in pieces. Rows that could not be decoded are left out: they are dead letters. A version
-// that appended nothing gives none. topics, where not nil, says of which topics.
+// that appended nothing gives none.
 //
 // Records that the transforms refuse are given as letters, without the connector's name: the transforms may not be those of the time
 // when the rows were appended.
-func ReadVersion(ctx context.Context, t *delta.Table, version int64, dec connectors.Decoder, topics func(string) bool) (_ [][]connectors.Change, letters []connectors.DeadLetter, _ error) {
+func ReadVersion(ctx context.Context, t *delta.Table, version int64, dec connectors.Decoder, o ReadOptions) (_ [][]connectors.Change, letters []connectors.DeadLetter, _ error) {
 	files, err := commit.Appended(ctx, t, version)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read version %d of %s: %w", version, t.URL(), err)
 	}
-	r := reader{dec: dec, topics: topics}
-	for _, path := range files {
-		if err = r.file(ctx, t, path); err != nil {
-			return nil, nil, fmt.Errorf("read %s of %s: %w", path, t.URL(), err)
+	size := int64(0)
+	for _, f := range files {
+		size += f.Size
+	}
+	if o.Admit != nil && len(files) > 0 {
+		if err := o.Admit(size); err != nil {
+			return nil, nil, err
+		}
+	}
+	r := reader{dec: dec, topics: o.Topics}
+	for _, f := range files {
+		if err = r.file(ctx, t, f.Path); err != nil {
+			return nil, nil, fmt.Errorf("read %s of %s: %w", f.Path, t.URL(), err)
 		}
 	}
 	return r.out, r.letters, nil

@@ -55,7 +55,7 @@ func throughBronze(t *testing.T, format string, records []connectors.Record) []c
 	var out []connectors.Change
 	s, _ := table.Snapshot(context.Background())
 	for v := int64(1); v <= s.Version; v++ {
-		pieces, _, err := ReadVersion(context.Background(), table, v, dec, nil)
+		pieces, _, err := ReadVersion(context.Background(), table, v, dec, ReadOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,7 +53,7 @@ func TestProgressIsComparedAndSet(t *testing.T) {
 		t.Errorf("again: %d %v", again, err)
 	}
 	files, err := Appended(ctx, table, 1)
-	if err != nil || fmt.Sprint(files) != "[f1]" {
+	if err != nil || len(files) != 1 || files[0].Path != "f1" {
 		t.Errorf("version 1 brought %v, %v", files, err)
 	}
 }

@@ -212,7 +212,7 @@ func settle(ctx context.Context, table *delta.Table, base int64, a Append) (vers
 			return 0, false, err
 		}
 		for _, f := range files {
-			if len(a.Files) > 0 && f == a.Files[0].Path {
+			if len(a.Files) > 0 && f.Path == a.Files[0].Path {
 				return v, true, nil
 			}
 		}

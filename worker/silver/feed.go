@@ -59,7 +59,7 @@ func (w *work) newFeed(ctx context.Context) (*feedFile, error) {
 	}
 	name := cdf.Folder + "/" + m.fileName("cdc", w.input(), m.snap.Version, 0)
 	var err error
-	f.fw, err = m.newFileIn(ctx, name, f.sch, nil)
+	f.fw, err = m.newFile(ctx, name, f.sch)
 	return f, err
 }
 

@@ -109,23 +109,19 @@ type fileWriter struct {
 	cancel context.CancelFunc
 	size   int64
 	w      *columnar.Writer
+	pages  *columnar.Buffers // lent by Options.Spares
 }
 
 const streamFrom = 32 << 20
 
 func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema) (*fileWriter, error) {
-	return m.newFileIn(ctx, name, s, &m.pages)
-}
-
-// newFileIn begins a file in memory of its own, so that others can be written meanwhile.
-func (m *Merger) newFileIn(ctx context.Context, name string, s schema.Schema, pages *columnar.Buffers) (*fileWriter, error) {
 	key, err := m.table.ObjectKey(name)
 	if err != nil {
 		return nil, err
 	}
-	fw := &fileWriter{m: m, name: name, key: key}
+	fw := &fileWriter{m: m, name: name, key: key, pages: m.opt.Spares.Pages()}
 	fw.ctx, fw.cancel = context.WithCancel(ctx)
-	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: pages})
+	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages})
 	return fw, err
 }
 
@@ -156,6 +152,7 @@ func (f *fileWriter) finish() (add delta.Add, put func(context.Context) error, e
 	if err != nil {
 		return add, nil, fmt.Errorf("write %s: %w", f.name, err)
 	}
+	f.m.opt.Spares.GivePages(f.pages)
 	add = delta.Add{Path: f.name, Size: f.size, DataChange: true, Stats: stats.JSON(true), Written: &delta.Written{Size: f.size, Rows: stats.NumRecords}}
 	if f.out != nil {
 		if err := f.out.Close(); err != nil {

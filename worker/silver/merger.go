@@ -72,7 +72,6 @@ type Merger struct {
 	// Memory from merge to merge.
 	scratch scratch
 	build   *columnar.Builder
-	pages   columnar.Buffers
 }
 
 const (
@@ -97,6 +96,9 @@ func Open(ctx context.Context, o Options) (*Merger, error) {
 	}
 	o.Path = strings.Trim(o.Path, "/")
 	o.Upkeep = o.Upkeep.withDefaults()
+	if o.Spares == nil {
+		o.Spares = columnar.NewSpares(0)
+	}
 	m := &Merger{opt: o, log: o.Logger.With("table", o.Path), now: o.Now, store: state.NewStore(o.Bucket, o.Path),
 		durable: map[string]int64{}, merged: map[string]int64{}, watermarks: map[fold.PartKey]int64{}}
 	if err := m.load(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/store"
 )
@@ -38,6 +39,8 @@ type Options struct {
 	DeadLetters func(context.Context, []connectors.DeadLetter) error
 	// Now is the clock, for tests.
 	Now func() time.Time
+	// Spares is where memory for writing files comes from; nil: the Merger has its own.
+	Spares *columnar.Spares
 	// Upkeep tunes compaction and checkpoints; the zero value is the default.
 	Upkeep Upkeep
 	// Behind tells that more waits to be merged than the batches of the Merge under way: compaction that is not urgent waits for

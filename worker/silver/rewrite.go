@@ -64,7 +64,6 @@ type rewriter struct {
 	r      *relocation
 	hashes func(rec arrow.Record, row int) (fold.Hash, error)
 	ends   func(rec arrow.Record, row int, file uint32, at int64) (spot, bool, error)
-	pages  *columnar.Buffers
 	fw     *fileWriter
 	rows   int64 // of fw
 	at     int   // index into from, of the file that is read
@@ -79,7 +78,6 @@ type rewriter struct {
 func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, ordinals []uint32, deleted map[uint32]*bitmap, to schema.Schema, base int64,
 	grown map[string]schema.Type) (*relocation, error) {
 	w := m.newRewriter(ctx, kind, input, ordinals, deleted, to, base, grown)
-	w.pages = &m.pages
 	if _, err := w.step(ctx, math.MaxInt64); err != nil {
 		w.abort()
 		return nil, err
@@ -90,7 +88,7 @@ func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, or
 func (m *Merger) newRewriter(ctx context.Context, kind string, input []byte, ordinals []uint32, deleted map[uint32]*bitmap, to schema.Schema, base int64,
 	grown map[string]schema.Type) *rewriter {
 	w := &rewriter{m: m, ctx: ctx, kind: kind, input: input, base: base, ordinals: ordinals, to: to, as: to, grown: grown,
-		r: &relocation{froms: map[uint32]bool{}}, hashes: m.rowHasher(to), ends: m.endReader(to), pages: &columnar.Buffers{}}
+		r: &relocation{froms: map[uint32]bool{}}, hashes: m.rowHasher(to), ends: m.endReader(to)}
 	// Columns that grow are read as what they are and converted here.
 	if len(grown) > 0 {
 		w.as.Fields = slices.Clone(to.Fields)
@@ -158,7 +156,7 @@ func (w *rewriter) add(b columnar.Batch, f *index.File, o uint32) error {
 		return err
 	}
 	if w.fw == nil {
-		if w.fw, err = m.newFileIn(w.ctx, m.fileName(w.kind, w.input, w.base, len(r.files)+1), w.to, w.pages); err != nil {
+		if w.fw, err = m.newFile(w.ctx, m.fileName(w.kind, w.input, w.base, len(r.files)+1), w.to); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,20 @@ type buffers struct {
 	dict                          *dictionary
 }
 
+// Size is about how many bytes are kept.
+func (b *Buffers) Size() int64 {
+	n := 0
+	for i := range b.columns {
+		k := &b.columns[i]
+		n += cap(k.plain) + cap(k.pages) + cap(k.scratch) + cap(k.packed) + 4*cap(k.idx) + cap(k.levels.Reps)
+		if k.dict != nil {
+			d := k.dict
+			n += cap(d.plain) + 4*(cap(d.ends)+cap(d.slots)+cap(d.hashes))
+		}
+	}
+	return int64(n)
+}
+
 func (b *Buffers) take(i int) buffers {
 	if b == nil || i >= len(b.columns) {
 		return buffers{}
