@@ -42,13 +42,7 @@ func (p *planner) gravity() {
 // even says whether the nodes would be even enough to be left alone if cost went from one node to another: otherwise
 // balancing would only undo it.
 func (p *planner) even(from, to int, cost int64) bool {
-	p.load[from] -= cost
-	p.load[to] += cost
-	high, low := p.extremes()
-	ok := p.load[high]-p.load[low] <= p.mean*tolerance/100
-	p.load[from] += cost
-	p.load[to] -= cost
-	return ok
+	return p.spread(from, to, cost) <= p.mean*tolerance/100
 }
 
 // exchange finds a partition on node that could change places with the table it: about as heavy, not one of the
@@ -86,9 +80,14 @@ func (p *planner) tableOn(it *item, node int) bool {
 	return false
 }
 
-// balance moves tasks from the heaviest node to the lightest while that makes a difference worth a pause.
+// balance moves tasks from the heaviest node to the lightest while that makes a difference worth a pause: families as far as that
+// goes, then single tasks.
 func (p *planner) balance() {
-	if high, low := p.extremes(); high < 0 || p.load[high]-p.load[low] <= p.mean*tolerance/100 {
+	if !p.uneven() {
+		return
+	}
+	p.balanceFamilies()
+	if !p.uneven() {
 		return
 	}
 	at := p.movable()
@@ -107,6 +106,12 @@ func (p *planner) balance() {
 		p.left--
 		p.move(it, low, "balance")
 	}
+}
+
+// uneven says whether loads differ by more than is left alone.
+func (p *planner) uneven() bool {
+	high, low := p.extremes()
+	return high >= 0 && p.load[high]-p.load[low] > p.mean*tolerance/100
 }
 
 func (p *planner) extremes() (high, low int) {
@@ -176,10 +181,10 @@ func (p *planner) parting(it *item, to int) int64 {
 	}
 	var loss int64
 	if p.tableOn(it, it.node) {
-		loss += it.cost / 4
+		loss += it.cost / 2
 	}
 	if p.tableOn(it, to) {
-		loss -= it.cost / 4
+		loss -= it.cost / 2
 	}
 	return loss
 }

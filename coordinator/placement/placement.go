@@ -6,7 +6,8 @@
 //  1. every task has an owner that is alive and not draining;
 //  2. what runs well stays where it is: each move costs its task a pause;
 //  3. nodes have about the same load, measured where measurements exist, counted where not;
-//  4. a table lives where most of its topics' partitions are, so that changes reach it in memory.
+//  4. a table and the partitions that feed it, its family, live on one node as far as that permits: there changes reach the table in
+//     memory, and elsewhere it has to read them from files and decode them again.
 //
 // What it is not: it does not know how a move is carried out (state does: revoke, release, assign), nor when to plan
 // (the leader does).
@@ -14,6 +15,7 @@ package placement
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"sluice.io/sluice/internal/ownership"
@@ -59,12 +61,13 @@ const tolerance = 25
 const unit = 1000
 
 type item struct {
-	task  ownership.Task
-	cost  int64
-	epoch uint64
-	node  int // -1: none
-	fixed bool
-	moved bool
+	task   ownership.Task
+	cost   int64
+	epoch  uint64
+	node   int // -1: none
+	family int
+	fixed  bool
+	moved  bool
 }
 
 // movable: it runs somewhere, and has not been told to move.
@@ -79,6 +82,7 @@ type planner struct {
 	topics map[topic]int
 	near   [][]int64       // by topic, by node: cost of partition tasks there
 	tables map[topic][]int // items of the tables that a topic feeds
+	kin    [][]int64       // by family, by node: cost of its tasks there
 	moves  []Move
 	mean   int64 // load of a node that takes tasks, as if everything had a home
 	left   int   // moves of running tasks still allowed
@@ -114,6 +118,7 @@ func Plan(in Input) []Move {
 	if in.Rebalance {
 		p.balance()
 		p.gravity()
+		p.gather()
 	}
 	return p.moves
 }
@@ -152,6 +157,7 @@ func (p *planner) read() {
 			p.nearby(topic{it.task.ID.Connector, it.task.ID.Topic})[it.node] += it.cost
 		}
 	}
+	p.families()
 }
 
 func (p *planner) nearby(t topic) []int64 {
@@ -189,45 +195,86 @@ func (p *planner) costs() func(ownership.TaskID) int64 {
 	}
 }
 
-// placeHomeless finds owners for tasks that have none or whose owner is draining: partitions first, heaviest first, so
-// that tables can follow them.
+// placeHomeless finds owners for tasks that have none or whose owner is draining. What is homeless of a family stays together where a node
+// has room for it, the heaviest first; else its partitions are dealt out, and its tables follow them.
 func (p *planner) placeHomeless() {
-	var homeless []*item
+	homeless := map[int][]*item{}
+	costs := map[int]int64{}
 	for i := range p.items {
 		it := &p.items[i]
-		switch {
-		case it.fixed:
-		case it.node < 0 && it.epoch == 0:
-			homeless = append(homeless, it)
-		case it.node >= 0 && p.nodes[it.node].Draining:
-			homeless = append(homeless, it)
+		if it.fixed || it.node < 0 && it.epoch != 0 || it.node >= 0 && !p.nodes[it.node].Draining {
+			continue
 		}
+		homeless[it.family] = append(homeless[it.family], it)
+		costs[it.family] += it.cost
 	}
-	slices.SortStableFunc(homeless, func(a, b *item) int {
-		return cmp.Or(cmp.Compare(a.task.ID.Kind, b.task.ID.Kind), cmp.Compare(b.cost, a.cost))
-	})
-	for _, it := range homeless {
-		why := "new"
-		if it.node >= 0 {
-			why = "drain"
+	families := slices.Collect(maps.Keys(homeless))
+	slices.SortFunc(families, func(a, b int) int { return cmp.Or(cmp.Compare(costs[b], costs[a]), cmp.Compare(a, b)) })
+	for _, f := range families {
+		home := p.home(f, costs[f])
+		slices.SortStableFunc(homeless[f], func(a, b *item) int {
+			return cmp.Or(cmp.Compare(a.task.ID.Kind, b.task.ID.Kind), cmp.Compare(b.cost, a.cost))
+		})
+		for _, it := range homeless[f] {
+			why := "new"
+			if it.node >= 0 {
+				why = "drain"
+			}
+			to := home
+			if to < 0 && it.task.ID.Kind == ownership.TableTask {
+				to = p.nearest(it)
+			} else if to < 0 {
+				to = p.beside(it)
+			}
+			p.move(it, to, why)
 		}
-		to := p.lightest(it)
-		if it.task.ID.Kind == ownership.TableTask {
-			to = p.nearest(it)
-		}
-		p.move(it, to, why)
 	}
 }
 
-// lightest is the node with the least load; among equals the one with the least of the same topic.
+// home is the node that has room for so much more of a family, and most of it already; -1: none.
+func (p *planner) home(family int, cost int64) int {
+	best := -1
+	for n := range p.nodes {
+		if p.nodes[n].Draining || p.load[n]+cost > p.roomy() {
+			continue
+		}
+		if best < 0 || p.kin[family][n] > p.kin[family][best] || p.kin[family][n] == p.kin[family][best] && p.load[n] < p.load[best] {
+			best = n
+		}
+	}
+	return best
+}
+
+// roomy is the load up to which a node may take more than its share to keep a family together.
+func (p *planner) roomy() int64 { return p.mean * (100 + tolerance/2) / 100 }
+
+// beside is the node with most of the item's family among those whose load stays below the mean, else the lightest one.
+func (p *planner) beside(it *item) int {
+	best := -1
+	kin := p.kin[it.family]
+	for n := range p.nodes {
+		if p.nodes[n].Draining || kin[n] == 0 || p.load[n]+it.cost > p.mean {
+			continue
+		}
+		if best < 0 || kin[n] > kin[best] {
+			best = n
+		}
+	}
+	if best < 0 {
+		return p.lightest(it)
+	}
+	return best
+}
+
+// lightest is the node with the least load; among equals the one with most of the same family.
 func (p *planner) lightest(it *item) int {
-	near := p.nearby(topic{it.task.ID.Connector, it.task.ID.Topic})
+	kin := p.kin[it.family]
 	best := -1
 	for n := range p.nodes {
 		if p.nodes[n].Draining {
 			continue
 		}
-		if best < 0 || p.load[n] < p.load[best] || (p.load[n] == p.load[best] && near[n] < near[best]) {
+		if best < 0 || p.load[n] < p.load[best] || (p.load[n] == p.load[best] && kin[n] > kin[best]) {
 			best = n
 		}
 	}
@@ -236,7 +283,7 @@ func (p *planner) lightest(it *item) int {
 
 // nearest is the node with most of the table's partitions among those that are not overloaded.
 func (p *planner) nearest(it *item) int {
-	limit := p.mean * (100 + tolerance/2) / 100
+	limit := p.roomy()
 	best := -1
 	var bestNear int64
 	for n := range p.nodes {
@@ -279,11 +326,13 @@ func (p *planner) move(it *item, to int, why string) {
 	if it.node >= 0 {
 		mv.From = p.nodes[it.node].ID
 		p.load[it.node] -= it.cost
+		p.kin[it.family][it.node] -= it.cost
 		if near != nil {
 			near[it.node] -= it.cost
 		}
 	}
 	p.load[to] += it.cost
+	p.kin[it.family][to] += it.cost
 	if near != nil {
 		near[to] += it.cost
 	}

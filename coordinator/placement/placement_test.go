@@ -145,6 +145,17 @@ func TestPlans(t *testing.T) {
 					}
 				}
 				return ""
+			case "place": // per line a node and tasks that it has
+				w.epoch++
+				for line := range strings.Lines(d.Input) {
+					f := strings.Fields(line)
+					for _, t := range w.tasks {
+						if slices.Contains(f[1:], t.ID.String()) {
+							w.current[t.ID] = ownership.Assignment{Task: t, Node: f[0], Epoch: w.epoch}
+						}
+					}
+				}
+				return ""
 			case "plan", "rebalance":
 				moves := Plan(w.input(d.Cmd == "rebalance"))
 				var b strings.Builder
