@@ -49,6 +49,10 @@ long: ## Property tests, fuzz seeds and kill tests with many more rounds
 real: ## End to end against a real Apache Kafka broker and foreign readers (installs them)
 	.ci/real
 
+.PHONY: seeds
+seeds: ## Simulation, chaos runs and rolling upgrade, five times with different seeds (ARGS="FIRST COUNT")
+	.ci/seeds $(ARGS)
+
 .PHONY: deploy
 deploy: ## Check what deploy/ holds: chart, compose file, unit, image (installs helm and kubeconform)
 	.ci/deploy

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -56,7 +57,8 @@ func agree(w *World) error {
 	return nil
 }
 
-// TestSim: go test ./coordinator/sim -run Sim -seed N repeats one history; SLUICE_TEST_LONG=1 runs thousands.
+// TestSim: go test ./coordinator/sim -run Sim -seed N repeats one history; SLUICE_TEST_LONG=1 runs thousands. SLUICE_SEED=N runs others, from
+// seed N·1 000 000 on, and SLUICE_SIM_HISTORIES says how many.
 func TestSim(t *testing.T) {
 	t.Parallel()
 	if *seed != 0 {
@@ -73,8 +75,21 @@ func TestSim(t *testing.T) {
 	if os.Getenv("SLUICE_TEST_LONG") != "" {
 		histories = 5000
 	}
+	number := func(name string, otherwise int) int {
+		text := os.Getenv(name)
+		if text == "" {
+			return otherwise
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("%s=%q is not a number", name, text)
+		}
+		return n
+	}
+	histories = number("SLUICE_SIM_HISTORIES", histories)
+	first := uint64(number("SLUICE_SEED", 0)) * 1_000_000
 	faults := map[string]int{}
-	for s := range uint64(histories) {
+	for s := first; s < first+uint64(histories); s++ {
 		w, err := history(s+1, 3000)
 		if err != nil {
 			trace := w.Trace()
@@ -85,7 +100,7 @@ func TestSim(t *testing.T) {
 			faults[k] += n
 		}
 	}
-	t.Logf("%d histories, faults by kind: %v", histories, faults)
+	t.Logf("FIGURE simulation: %d histories from seed %d on, violations 0, faults by kind: %v", histories, first+1, faults)
 }
 
 // TestSameSeedSameHistory: otherwise a seed would be of no use.

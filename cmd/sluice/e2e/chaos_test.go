@@ -102,7 +102,7 @@ func (c *chaos) ask(tb testing.TB, n *node, method, path string, body any, good 
 // TestChaos does faults drawn from a seed to three nodes under load, and then compares bronze, silver and dead letters with the
 // model of the source, and what REST answered meanwhile with what clients of one register may see. The broker is kfake, the lake a folder; where the test may mount file systems, disks get full, too.
 //
-// SLUICE_CHAOS_FAULTS is how many (default 10; 40 in the real-systems suite; 1 000 by hand), SLUICE_CHAOS_SEED the seed.
+// SLUICE_CHAOS_FAULTS is how many (default 10; 40 in the real-systems suite; 1 000 by hand), SLUICE_CHAOS_SEED or SLUICE_SEED the seed.
 func TestChaos(t *testing.T) {
 	count := 10
 	if os.Getenv("SLUICE_REAL") != "" {
@@ -118,7 +118,7 @@ func TestChaosReal(t *testing.T) {
 }
 
 func runChaos(t *testing.T, count int, on stack) {
-	seed := uint64(envInt(t, "SLUICE_CHAOS_SEED", 1))
+	seed := envSeed(t, "SLUICE_CHAOS_SEED", 1)
 	count = envInt(t, "SLUICE_CHAOS_FAULTS", count)
 	t.Logf("seed %d, %d faults (reproduce with SLUICE_CHAOS_SEED=%d SLUICE_CHAOS_FAULTS=%d)", seed, count, seed, count)
 	c := &chaos{cluster: prepare(t, 3, on), rnd: rand.New(rand.NewPCG(seed, 23)), done: map[string]int{}}

@@ -117,7 +117,8 @@ func (w *wide) note() {
 	w.c.load.mu.Unlock()
 }
 
-// wideCluster starts nodes under a filled load of the connector "shop", which the helpers of the tests know by that name.
+// wideCluster starts nodes under a filled load of the connector "shop", which the helpers of the tests know by that name; without a
+// configuration the connector is left to the caller.
 func wideCluster(tb testing.TB, size, topics int, parts int32, rows int, config map[string]string) (*cluster, *wide) {
 	tb.Helper()
 	c := newCluster(tb, size)
@@ -131,6 +132,9 @@ func wideCluster(tb testing.TB, size, topics int, parts int32, rows int, config 
 	}
 	c.startAll(tb, order)
 	c.whole(tb)
+	if config == nil {
+		return c, w
+	}
 	config["connector.class"], config["topics"] = "LakehouseSink", strings.Join(w.topics, ",")
 	c.nodes[0].put(tb, "shop", config)
 	return c, w
@@ -339,32 +343,47 @@ func (n *node) cpu(tb testing.TB) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// BenchmarkClusterScale prints what a backlog costs on one, two and three nodes: CPU per event, and how tasks are spread.
-// SLUICE_BENCH_EVENTS is how many events there are (600 000).
+// BenchmarkClusterScale prints what a backlog costs on one, two and three nodes: CPU per event of all nodes together, without what they take when
+// there is nothing to do, which is printed apart; and how tasks are spread. SLUICE_BENCH_EVENTS is how many events there are (600 000).
 func BenchmarkClusterScale(b *testing.B) {
 	events := envInt(b, "SLUICE_BENCH_EVENTS", 600_000)
+	const rest = 10 * time.Second
 	for b.Loop() {
 		for size := 1; size <= 3; size++ {
-			c, w := wideCluster(b, size, 6, 4, events/6, map[string]string{})
+			c, w := wideCluster(b, size, 6, 4, events/6, nil)
+			time.Sleep(rest / 2) // what forming a cluster costs is not counted
+			used := func() (total time.Duration, each []time.Duration) {
+				for _, n := range c.nodes {
+					each = append(each, n.cpu(b))
+					total += each[len(each)-1]
+				}
+				return total, each
+			}
+			idle, _ := used()
+			time.Sleep(rest)
+			start, starts := used()
+			idle = start - idle
 			began := time.Now()
+			c.nodes[0].put(b, "shop", map[string]string{"connector.class": "LakehouseSink", "topics": strings.Join(w.topics, ",")})
 			c.nodes[0].caughtUp(b, "shop", w.ends, w.feeds(), 10*time.Minute)
 			took := time.Since(began)
-			used := time.Duration(0)
-			var each []string
+			end, ends := used()
+			net := end - start - time.Duration(float64(idle)*took.Seconds()/rest.Seconds())
 			count := map[string]int{}
 			for _, node := range c.taskNodes(b) {
 				count[node]++
 			}
-			conflicts := 0.0
-			for _, n := range c.nodes {
-				cpu := n.cpu(b)
-				used += cpu
-				each = append(each, fmt.Sprintf("%s %d tasks %.1f CPU s", n.id, count[n.id], cpu.Seconds()))
+			var each []string
+			conflicts, cold := 0.0, 0.0
+			for i, n := range c.nodes {
+				each = append(each, fmt.Sprintf("%s %d tasks %.1f CPU s", n.id, count[n.id], (ends[i]-starts[i]).Seconds()))
 				conflicts += max(0, n.metric(b, "sluice_commit_conflicts_total"))
+				cold += max(0, n.metric(b, "sluice_silver_cold_versions_total"))
 				_ = n.Stop(time.Minute)
 			}
-			perEvent := used / time.Duration(events)
-			b.Logf("FIGURE scale, %d nodes: %d events in %.1f s, %s of CPU per event (%s), %.0f commits met another", size, events, took.Seconds(), perEvent, strings.Join(each, ", "), conflicts)
+			perEvent := net / time.Duration(events)
+			b.Logf("FIGURE scale, %d nodes: %d events in %.1f s, %.1f µs of CPU per event (%s), idle %.1f ms of CPU a second and node, %.0f commits met another, %.0f versions read from files (machine: %s)",
+				size, events, took.Seconds(), float64(perEvent.Nanoseconds())/1000, strings.Join(each, ", "), float64(idle.Milliseconds())/rest.Seconds()/float64(size), conflicts, cold, loadAverage())
 			b.ReportMetric(float64(perEvent.Nanoseconds()), fmt.Sprintf("ns-cpu/event-%d-nodes", size))
 		}
 	}

@@ -21,9 +21,9 @@ func quantile(times []time.Duration, q float64) time.Duration {
 // TestClusterKill kills nodes of a cluster under load, every second time the leader, and measures how long it takes until
 // silver holds what came after the kill. In the end the lake equals the model: nothing lost, nothing doubled.
 //
-// SLUICE_CLUSTER_KILLS is the number of kills (default 4; 30 in the real-systems suite), SLUICE_KILL_SEED the seed.
+// SLUICE_CLUSTER_KILLS is the number of kills (default 4; 30 in the real-systems suite), SLUICE_KILL_SEED or SLUICE_SEED the seed.
 func TestClusterKill(t *testing.T) {
-	seed := uint64(envInt(t, "SLUICE_KILL_SEED", 1))
+	seed := envSeed(t, "SLUICE_KILL_SEED", 1)
 	kills := 4
 	if os.Getenv("SLUICE_REAL") != "" {
 		kills = 30

@@ -106,7 +106,7 @@ func earlier(tb testing.TB) string {
 const firstCluster = "b4c81bd"
 
 // TestClusterRoll rolls a cluster under load from the binary of an earlier commit to the present one, and back, with
-// deploy/roll. Nothing is lost or doubled. It belongs to the real-systems suite, since it builds another binary.
+// deploy/roll. Nothing is lost or doubled. SLUICE_ROLL_SEED or SLUICE_SEED is the seed of the load. It belongs to the real-systems suite, since it builds another binary.
 func TestClusterRoll(t *testing.T) {
 	if os.Getenv("SLUICE_REAL") == "" && os.Getenv("SLUICE_EARLIER") == "" {
 		t.Skip("rolls belong to the real-systems suite (SLUICE_REAL=1)")
@@ -117,7 +117,7 @@ func TestClusterRoll(t *testing.T) {
 		n.bin = old
 	}
 	c.startAll(t, []int{0, 1, 2})
-	c.shop(t, 13, nil)
+	c.shop(t, envSeed(t, "SLUICE_ROLL_SEED", 13), nil)
 	c.load.run(c.client, 100)
 	c.spread(t, time.Minute, 0, 1, 2)
 	for _, to := range []struct{ what, bin string }{{"the present binary", proc.Sluice(t)}, {"the earlier binary", old}} {

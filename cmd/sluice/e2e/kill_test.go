@@ -156,6 +156,12 @@ func (n *node) checkShop(tb testing.TB, l *shopLoad) {
 	sameRows(tb, "dead letters", got, want)
 }
 
+// envSeed gives the seed that the environment sets for one test, or for all (SLUICE_SEED).
+func envSeed(tb testing.TB, name string, otherwise int) uint64 {
+	tb.Helper()
+	return uint64(envInt(tb, name, envInt(tb, "SLUICE_SEED", otherwise)))
+}
+
 // envInt reads a number from the environment.
 func envInt(tb testing.TB, name string, otherwise int) int {
 	tb.Helper()
@@ -179,9 +185,9 @@ var crashPhases = []string{
 // TestKill kills the process under load, again and again, at random moments and at each phase of a commit, and compares what
 // is in the lake at the end with the model of the source: nothing lost, nothing doubled, dead letters once (D1–D4, D6, D7).
 //
-// SLUICE_KILLS is the number of random kills (default 8; 50 in the real-systems suite), SLUICE_KILL_SEED the seed.
+// SLUICE_KILLS is the number of random kills (default 8; 50 in the real-systems suite), SLUICE_KILL_SEED or SLUICE_SEED the seed.
 func TestKill(t *testing.T) {
-	seed := uint64(envInt(t, "SLUICE_KILL_SEED", 1))
+	seed := envSeed(t, "SLUICE_KILL_SEED", 1)
 	kills := envInt(t, "SLUICE_KILLS", 8)
 	if os.Getenv("SLUICE_REAL") != "" {
 		kills = max(kills, 50)
