@@ -98,7 +98,13 @@ func TestOwnEndpoints(t *testing.T) {
 	w := newWorld(t, func(o *Options) {
 		o.Stats = func() any { return map[string]int{"events": 7} }
 		o.Leave = func(_ context.Context, m string) error { left = m; return nil }
-		o.Drain = func(_ context.Context, m string, on bool) error { drained = fmt.Sprint(m, on); return nil }
+		o.Drain = func(_ context.Context, m string, on bool) error {
+			if m == "nobody" {
+				return fmt.Errorf("member nobody: %w", ownership.ErrNotFound)
+			}
+			drained = fmt.Sprint(m, on)
+			return nil
+		}
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "sluice_up 1\n") })
 		o.RaiseEpoch = func(_ context.Context, c ownership.Connector, table, source string) ([]RaisedEpoch, error) {
 			if source == "none" {
@@ -119,6 +125,8 @@ func TestOwnEndpoints(t *testing.T) {
 		{do: "GET /sluice/v1/tables", status: 200, want: `"path":"bronze/orders"`},
 		{do: "GET /sluice/v1/stats", status: 200, want: `={"events":7}`},
 		{do: "PUT /sluice/v1/cluster/members/n2/drain", status: 202},
+		{do: "PUT /sluice/v1/cluster/members/nobody/drain", status: 404, want: "drain nobody: member nobody: not found"},
+		{do: "DELETE /sluice/v1/cluster/members/nobody/drain", status: 404, want: "undrain nobody: member nobody: not found"},
 		{do: "PUT /sluice/v1/cluster/members/n3/drain?until=restart", status: 202},
 		{do: "PUT /sluice/v1/cluster/members/n3/drain?until=dawn", status: 400, want: "restart"},
 		{do: "GET /metrics", status: 200, want: "sluice_up 1"},

@@ -216,7 +216,11 @@ func (s *Server) drain(on bool) handler {
 			return answer{}, fail(http.StatusBadRequest, "until is %q; the only value is restart, of a PUT", until)
 		}
 		if err := do(r.Context(), r.vars["member"]); err != nil {
-			return answer{}, fmt.Errorf("drain %s: %w", r.vars["member"], err)
+			what := "drain"
+			if !on {
+				what = "undrain"
+			}
+			return answer{}, fmt.Errorf("%s %s: %w", what, r.vars["member"], err)
 		}
 		return empty(http.StatusAccepted)
 	}

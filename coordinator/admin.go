@@ -229,6 +229,9 @@ func (l *leadership) transfer(ctx context.Context, node string) error {
 		return nil
 	}
 	if node == "" {
+		if !slices.ContainsFunc(c.node.Servers(), func(s raftServer) bool { return s.Voter && s.ID != c.opts.NodeID }) {
+			return fmt.Errorf("node %s is the only one with a vote, so no other can lead: %w", c.opts.NodeID, ownership.ErrConflict)
+		}
 		return c.abdicate(ctx, "", "")
 	}
 	for _, s := range c.node.Servers() {

@@ -51,6 +51,10 @@ func TestClusterOfOne(t *testing.T) {
 	}
 	eventually(t, "all tasks to be RUNNING", runs)
 
+	if err := c.TransferLeader(ctx, ""); !errors.Is(err, ownership.ErrConflict) {
+		t.Errorf("there is nobody to hand leadership to: %v", err)
+	}
+
 	// The same configuration again restarts nothing, another one everything.
 	before := n.tasks()
 	if _, created, err := c.Put(ctx, "orders", map[string]string{"topics": "shop.orders"}); err != nil || created {

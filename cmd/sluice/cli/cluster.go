@@ -215,6 +215,11 @@ func (a *app) clusterDrain(client clientFunc) *cobra.Command {
 			} else if node, err = r.self(ctx); err != nil {
 				return err
 			}
+			if wait > 0 {
+				if err := r.canDrain(ctx, node); err != nil {
+					return err
+				}
+			}
 			path := "/sluice/v1/cluster/members/" + url.PathEscape(node) + "/drain"
 			if restart {
 				path += "?until=restart"
@@ -224,6 +229,7 @@ func (a *app) clusterDrain(client clientFunc) *cobra.Command {
 			}
 			ctx, cancel := context.WithTimeout(ctx, wait)
 			defer cancel()
+			began := time.Now()
 			for left := -1; wait > 0; {
 				ms, err := r.members(ctx)
 				if err != nil {
@@ -244,12 +250,17 @@ func (a *app) clusterDrain(client clientFunc) *cobra.Command {
 				left = now
 				select {
 				case <-ctx.Done():
-					return fmt.Errorf("%s still has %d tasks after %s; is there another node that can take them?", node, now, wait)
+					return fmt.Errorf("%s still has %d tasks after %s; it goes on giving them away, and `sluice cluster undrain %s` takes that back",
+						node, now, time.Since(began).Round(time.Second), node)
 				case <-time.After(200 * time.Millisecond):
 				}
 			}
 			if a.output == "json" {
 				return a.json(map[string]string{"node": node, "done": "drain"})
+			}
+			if wait <= 0 {
+				_, err = fmt.Fprintf(a.Out, "%s gives its tasks away; `sluice cluster members` says how many are left\n", node)
+				return err
 			}
 			_, err = fmt.Fprintf(a.Out, "%s is drained; it can be stopped\n", node)
 			return err
@@ -258,6 +269,25 @@ func (a *app) clusterDrain(client clientFunc) *cobra.Command {
 	c.Flags().BoolVar(&restart, "until-restart", false, "let it have tasks again when it has started anew")
 	c.Flags().DurationVar(&wait, "wait", 2*time.Minute, "how long to wait; 0: only ask for it")
 	return c
+}
+
+// canDrain wants another node that could take tasks: without one the drain would wait for it in vain.
+func (r *restClient) canDrain(ctx context.Context, node string) error {
+	ms, err := r.members(ctx)
+	if err != nil {
+		return err
+	}
+	known := false
+	for _, m := range ms {
+		known = known || m.ID == node
+		if m.ID != node && m.Alive && !m.Draining {
+			return nil
+		}
+	}
+	if !known {
+		return nil // the request says so
+	}
+	return fmt.Errorf("no other node could take the tasks of %s: all are dead or draining, or there is none; with --wait 0 it is drained as soon as one comes", node)
 }
 
 func (a *app) clusterDo(client clientFunc, use, short string, args cobra.PositionalArgs, request func([]string) (string, string)) *cobra.Command {
