@@ -11,8 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"golang.org/x/sync/errgroup"
 
+	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/schema"
@@ -47,6 +50,48 @@ type keyReader struct {
 	end     int
 	event   int
 	buf     []byte
+	// Of the record at hand: its key columns, and the sequences where none is NULL.
+	rec     arrow.Record
+	columns []keyColumn
+	seqs    *array.Binary
+}
+
+// keyColumn is a column of the key; most keys are numbers, which are taken as they are.
+type keyColumn struct {
+	from   arrow.Array
+	typ    schema.Type
+	longs  []int64
+	shorts []int32
+}
+
+func (c *keyColumn) at(i int) value {
+	switch {
+	case c.longs != nil:
+		return connectors.Int(c.typ.Kind, c.longs[i])
+	case c.shorts != nil:
+		return connectors.Int(c.typ.Kind, int64(c.shorts[i]))
+	}
+	return columnar.ValueAt(c.from, c.typ, i)
+}
+
+// bind makes a record the one at hand.
+func (r *keyReader) bind(rec arrow.Record) {
+	r.rec, r.columns, r.seqs = rec, r.columns[:0], nil
+	for _, k := range r.keys {
+		c := keyColumn{from: rec.Column(k), typ: r.types[k]}
+		if c.from.NullN() == 0 {
+			switch a := c.from.(type) {
+			case *array.Int64:
+				c.longs = a.Int64Values()
+			case *array.Int32:
+				c.shorts = a.Int32Values()
+			}
+		}
+		r.columns = append(r.columns, c)
+	}
+	if a, ok := rec.Column(r.seq).(*array.Binary); ok && a.NullN() == 0 {
+		r.seqs = a
+	}
 }
 
 func (m *Merger) keyReader(sch schema.Schema) *keyReader {
@@ -111,9 +156,12 @@ func (r *keyReader) each(ctx context.Context, path string, size int64, want func
 // key takes the key of row i of a batch, which must have the columns r.cols.
 func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 	k := rowKey{row: b.FirstRow + int64(i)}
+	if r.rec != b.Record {
+		r.bind(b.Record)
+	}
 	r.buf = r.buf[:0]
-	for n, c := range r.keys {
-		v := columnar.ValueAt(b.Record.Column(c), r.types[c], i)
+	for n := range r.columns {
+		v := r.columns[n].at(i)
 		if r.names == nil {
 			r.buf = fold.AppendCanonical(r.buf, &v)
 		} else {
@@ -122,7 +170,13 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 	}
 	k.h = fold.Sum(r.buf)
 	var err error
-	if k.st, err = fold.Parse(columnar.ValueAt(b.Record.Column(r.seq), r.types[r.seq], i).Str); err != nil {
+	seq := ""
+	if r.seqs != nil {
+		seq = r.seqs.ValueString(i)
+	} else {
+		seq = columnar.ValueAt(b.Record.Column(r.seq), r.types[r.seq], i).Str
+	}
+	if k.st, err = fold.Parse(seq); err != nil {
 		return k, fmt.Errorf("row %d has no sequence: it was not written by Sluice: %w", k.row, err)
 	}
 	if r.end >= 0 && !b.Record.Column(r.end).IsNull(i) {
