@@ -72,6 +72,7 @@ func TestMessages(t *testing.T) {
 		{"one bronze for two", []string{"topics", "a,b", "bronze.path", "b"}, []string{"put ${topic} into the path"}},
 		{"bronze is silver", []string{"bronze.path", "x/${topic}", "silver.path", "x/${topic}"}, []string{"cannot be the same table"}},
 		{"include and exclude", []string{"silver.columns.include", "a", "silver.columns.exclude", "b"}, []string{"only one of"}},
+		{"partitioned twice", []string{"silver.partition.by", "a,b,a"}, []string{"the column a is named twice"}},
 		{"key excluded", []string{"silver.keys", "id", "silver.columns.exclude", "id"}, []string{"a column of silver.keys (id) is among them"}},
 		{"history", []string{"silver.scd.type", "3"}, []string{"Value must be 1 or 2"}},
 		{"evolution", []string{"schema.evolution.widen", "maybe"}, []string{"String must be one of: evolve, ignore, reject"}},

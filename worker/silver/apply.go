@@ -17,7 +17,7 @@ import (
 func bitmapOr(a, b *bitmap) *bitmap { return roaring64.Or(a, b) }
 
 // apply lets the index follow a commit of ours (D8).
-func (w *work) apply(snap *delta.Snapshot, adds []delta.Add, rows int64, next map[uint32]*bitmap, moved *relocation) {
+func (w *work) apply(snap *delta.Snapshot, parts []newFile, next map[uint32]*bitmap, moved *relocation) {
 	m, x := w.m, w.m.idx
 	w.dropRefs()
 	for _, e := range w.cutEntries {
@@ -46,11 +46,13 @@ func (w *work) apply(snap *delta.Snapshot, adds []delta.Add, rows int64, next ma
 		d := &w.dels[i]
 		put(d.old, d.has, x.Bury(d.h, d.g))
 	}
-	if rows > 0 {
-		a := &adds[0]
-		o := x.AddFile(index.File{Path: a.Path, Rows: rows, Size: a.Size})
-		for i := range w.winners {
-			n := &w.winners[i]
+	from := 0
+	for _, p := range parts {
+		o := x.AddFile(index.File{Path: p.add.Path, Rows: p.rows, Size: p.add.Size})
+		winners := w.winners[from : from+int(p.rows)]
+		from += len(winners)
+		for i := range winners {
+			n := &winners[i]
 			if n.life != nil && n.life.ended {
 				m.past.add(n.h, spotAt(n.st, o, int64(i)))
 				continue

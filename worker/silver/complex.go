@@ -286,11 +286,12 @@ func (w *work) image(c *connectors.Change, row, key connectors.Row) *fold.Image 
 			img.Vals[i] = v
 			continue
 		}
-		if conv, ok := evolve.Convert(v, col.Type); ok {
+		part := w.m.partitions(i)
+		if conv, ok := evolve.Convert(v, col.Type); ok && (!part || divisible(&conv, col.Type)) {
 			img.Vals[i] = conv
 			continue
 		}
-		if w.m.isKeyCol(i) {
+		if w.m.isKeyCol(i) || part && v.Kind != schema.String {
 			if conv, ok := keyConvert(v, col.Type); ok {
 				img.Vals[i] = conv
 				continue

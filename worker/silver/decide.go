@@ -242,7 +242,7 @@ func (w *work) wholeRow(e *event) bool {
 		if v.State == connectors.Null {
 			continue
 		}
-		if v.State != connectors.Present || plan.Mask[i]&(1<<v.Kind) == 0 {
+		if v.State != connectors.Present || plan.Mask[i]&(1<<v.Kind) == 0 || w.m.partitions(i) && !divisible(v, w.m.cols.Source[i].Type) {
 			return false
 		}
 	}

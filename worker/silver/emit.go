@@ -40,8 +40,8 @@ func (w *work) ensureColumns() {
 	}
 }
 
-// emit builds the columns of the winners and gives them to write, record by record.
-func (w *work) emit(ctx context.Context, write func(arrow.Record) error) error {
+// emit builds the columns of winners and gives them to write, record by record.
+func (w *work) emit(ctx context.Context, winners []winner, write func(arrow.Record) error) error {
 	cols := w.m.cols
 	b := w.m.builder()
 	defer b.Reset()
@@ -52,13 +52,13 @@ func (w *work) emit(ctx context.Context, write func(arrow.Record) error) error {
 	for i := range cols.Source {
 		src[cols.Source[i].At] = i
 	}
-	rows := make([]*value, 0, min(len(w.winners), emitBlock))
+	rows := make([]*value, 0, min(len(winners), emitBlock))
 	plans := make([]*evolve.Plan, 0, cap(rows))
-	for from := 0; from < len(w.winners); {
+	for from := 0; from < len(winners); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		part := w.winners[from:min(from+emitBlock, len(w.winners))]
+		part := winners[from:min(from+emitBlock, len(winners))]
 		from += len(part)
 		plans = plans[:0]
 		for i := range part {
@@ -81,7 +81,7 @@ func (w *work) emit(ctx context.Context, write func(arrow.Record) error) error {
 			}
 			w.appendOwn(b, at, cols.Schema.Fields[at].Name, part)
 		}
-		if from < len(w.winners) && from%emitRows != 0 {
+		if from < len(winners) && from%emitRows != 0 {
 			continue
 		}
 		rec := b.View()

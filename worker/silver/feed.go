@@ -15,16 +15,19 @@ import (
 	"sluice.io/sluice/worker/silver/index"
 )
 
-// feedFile is the change file of a commit (silver.change.data.feed): for each row that is replaced the row before and the row
+// feedFile is the change file of a commit, one for each partition (silver.change.data.feed): for each row that is replaced the row before and the row
 // after, for the others insert or delete. Readers who find one look at nothing else, so it covers all that the commit changes; a
 // commit that only adds rows, or only takes some away, needs none.
 type feedFile struct {
 	w   *work
-	fw  *fileWriter
+	fws map[string]*fileWriter // by partition
 	sch schema.Schema
 	// pre are the rows that are replaced: file and row.
-	pre  map[[2]int64]bool
-	next int // of w.winners
+	pre   map[[2]int64]bool
+	next  int // of w.winners
+	order []*fileWriter
+	input []byte
+	ctx   context.Context
 }
 
 // feeds tells whether the table has a change data feed.
@@ -57,14 +60,35 @@ func (w *work) newFeed(ctx context.Context) (*feedFile, error) {
 			f.pre[[2]int64{int64(file), row}] = true
 		}
 	}
-	name := cdf.Folder + "/" + m.fileName("cdc", w.input(), m.snap.Version, 0)
-	var err error
-	f.fw, err = m.newFile(ctx, name, f.sch)
-	return f, err
+	f.fws = map[string]*fileWriter{}
+	f.input = w.input()
+	f.ctx = ctx
+	return f, nil
+}
+
+// file gives the change file of a partition.
+func (f *feedFile) file(part delta.Partition) (*fileWriter, error) {
+	text := partitionText(part)
+	if fw := f.fws[text]; fw != nil {
+		return fw, nil
+	}
+	m := f.w.m
+	n := len(f.fws)
+	fw, err := m.newFile(f.ctx, cdf.Folder+"/"+m.fileName("cdc", f.input, m.snap.Version, n), f.sch, part)
+	if err != nil {
+		return nil, err
+	}
+	f.fws[text] = fw
+	f.order = append(f.order, fw)
+	return fw, nil
 }
 
 // write appends rows with their kinds of change.
-func (f *feedFile) write(rec arrow.Record, kind func(row int) string) error {
+func (f *feedFile) write(rec arrow.Record, part delta.Partition, kind func(row int) string) error {
+	fw, err := f.file(part)
+	if err != nil {
+		return err
+	}
 	b := columnar.NewBuilder(schema.Schema{Fields: f.sch.Fields[len(f.sch.Fields)-1:]})
 	for i := range int(rec.NumRows()) {
 		b.AppendString(0, kind(i))
@@ -76,14 +100,14 @@ func (f *feedFile) write(rec arrow.Record, kind func(row int) string) error {
 	fields := append(rec.Schema().Fields()[:n:n], kinds.Schema().Field(0))
 	out := array.NewRecord(arrow.NewSchema(fields, nil), cols, rec.NumRows())
 	defer out.Release()
-	return f.fw.w.Write(out)
+	return fw.append(out)
 }
 
 // after writes rows as they are after the commit, in the order of the winners.
-func (f *feedFile) after(rec arrow.Record) error {
+func (f *feedFile) after(rec arrow.Record, part delta.Partition) error {
 	from := f.next
 	f.next += int(rec.NumRows())
-	return f.write(rec, func(i int) string {
+	return f.write(rec, part, func(i int) string {
 		if _, _, ok := f.w.winners[from+i].replaces(); ok {
 			return cdf.PostUpdate
 		}
@@ -108,7 +132,7 @@ func (f *feedFile) before(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			err = f.write(rec, func(i int) string {
+			err = f.write(rec, m.partitionOf(file.Path), func(i int) string {
 				if f.pre[[2]int64{int64(o), at[i]}] {
 					return cdf.PreUpdate
 				}
@@ -123,14 +147,21 @@ func (f *feedFile) before(ctx context.Context) error {
 	return nil
 }
 
-// finish ends the file and stores it.
-func (f *feedFile) finish(ctx context.Context) (delta.AddCDC, error) {
+// finish ends the files and stores them.
+func (f *feedFile) finish(ctx context.Context) ([]delta.AddCDC, error) {
 	if err := f.before(ctx); err != nil {
-		return delta.AddCDC{}, fmt.Errorf("change data feed: %w", err)
+		return nil, fmt.Errorf("change data feed: %w", err)
 	}
-	add, put, err := f.fw.finish()
-	if err != nil {
-		return delta.AddCDC{}, err
+	var out []delta.AddCDC
+	for _, fw := range f.order {
+		add, put, err := fw.finish()
+		if err != nil {
+			return nil, err
+		}
+		if err := put(ctx); err != nil {
+			return nil, err
+		}
+		out = append(out, delta.AddCDC{Path: rows.EncodePath(add.Path), PartitionValues: add.PartitionValues, Size: add.Size})
 	}
-	return delta.AddCDC{Path: rows.EncodePath(add.Path), Size: add.Size}, put(ctx)
+	return out, nil
 }

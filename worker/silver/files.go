@@ -50,7 +50,7 @@ func (r *objectReader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // openFile opens a data file of the table.
-func (m *Merger) openFile(ctx context.Context, path string, size int64) (*columnar.File, error) {
+func (m *Merger) openFile(ctx context.Context, path string, size int64) (*dataFile, error) {
 	key, err := m.table.ObjectKey(path)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (m *Merger) openFile(ctx context.Context, path string, size int64) (*column
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}
-	return f, nil
+	return m.withPartition(f, path), nil
 }
 
 // readRows reads some rows of a file, in the order of rows, which ascend.
@@ -110,20 +110,27 @@ type fileWriter struct {
 	size   int64
 	w      *columnar.Writer
 	pages  *columnar.Buffers // lent by Options.Spares
+	part   delta.Partition
+	left   []int // columns that the log has, not the file
 }
 
 const streamFrom = 32 << 20
 
-func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema) (*fileWriter, error) {
+// newFile begins a file of rows of one partition.
+func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema, part delta.Partition) (*fileWriter, error) {
 	key, err := m.table.ObjectKey(name)
 	if err != nil {
 		return nil, err
 	}
-	fw := &fileWriter{m: m, name: name, key: key, pages: m.opt.Spares.Pages()}
+	fw := &fileWriter{m: m, name: name, key: key, pages: m.opt.Spares.Pages(), part: part}
+	s, fw.left = m.fileSchema(s)
 	fw.ctx, fw.cancel = context.WithCancel(ctx)
-	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages})
+	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages, Mapping: m.mapping()})
 	return fw, err
 }
+
+// append writes rows of the table.
+func (f *fileWriter) append(rec arrow.Record) error { return f.w.Write(without(rec, f.left)) }
 
 // Write implements io.Writer for the Parquet writer.
 func (f *fileWriter) Write(p []byte) (int, error) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/schema"
 	"sluice.io/sluice/worker/silver/evolve"
 	"sluice.io/sluice/worker/silver/fold"
 	"sluice.io/sluice/worker/silver/index"
@@ -346,6 +347,9 @@ func (w *work) keyHash(c *connectors.Change, key connectors.Row) (fold.Hash, str
 		}
 		if k := m.keyCol(i); k >= 0 && v.State == connectors.Present {
 			col := &m.cols.Source[k]
+			if v.Str == "" && v.Kind == schema.String && m.partitions(k) {
+				return fold.Hash{}, fmt.Sprintf("key column %q, by which the table is partitioned, is the empty text, which no partition can hold", m.keys[i])
+			}
 			if !sameClass(v, col.Type.Kind) {
 				conv, ok := keyConvert(*v, col.Type)
 				if !ok {

@@ -112,6 +112,7 @@ func TestHistoryLaws(t *testing.T) {
 				r := &simRun{t: t, rng: rng, conf: conf, b: mem.New("lake"), restarts: true, foreign: true}
 				in := interleaveParts(rng, s.parts)
 				conf.SilverCDF = rng.IntN(3) == 0
+				somePartition(rng, conf)
 				r.merge("bronze/t", in)
 				checkFeed(t, r)
 				if !tableThere(r.b) {

@@ -184,6 +184,10 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 		w.newTombs = append(w.newTombs, state.Tomb{Hash: d.h, Seq: d.g.Stamp.Seq(), Add: addSeq(d.g), AtMs: d.g.AtMs})
 	}
 	w.rememberDeletes()
+	if m.table == nil && len(w.winners) == 0 && len(m.opt.Config.SilverPartitionBy) > 0 {
+		w.settleDeletes()
+		return w.res, false, nil
+	}
 	if len(w.winners) == 0 && len(w.gone) == 0 && len(w.newTombs) == 0 && len(w.truncs) == 0 && len(m.cols.Widened) == 0 && m.sameSchema() {
 		if overtaken, err := w.overtaken(ctx); err != nil || overtaken {
 			return w.res, overtaken, err
@@ -278,13 +282,34 @@ func (w *work) settleMemory() {
 	m.stats.Merges++
 }
 
+// settleDeletes remembers, in memory, deletes that come before the first row of a table that is to be partitioned: only a row tells the
+// columns. The progress stays in memory too, so that a crash repeats them.
+func (w *work) settleDeletes() {
+	w.state.Tombs = append(w.state.Tombs, w.newTombs...)
+	for i := range w.dels {
+		d := &w.dels[i]
+		if e := w.m.idx.Bury(d.h, d.g); d.has && d.old.File == index.Dead {
+			w.m.idx.Raise(d.old)
+			w.m.idx.Replace(d.old.File, d.old.Row, e)
+		} else {
+			w.m.idx.Insert(e)
+		}
+	}
+	w.settleMemory()
+	w.m.pending = true
+}
+
 func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	m := w.m
 	start := m.now()
 	w.ensureColumns()
 	m.ensureOwn()
 	if m.table == nil {
-		if err := m.create(ctx); err != nil {
+		by, err := m.choosePartition(w)
+		if err != nil {
+			return w.res, false, err
+		}
+		if err := m.create(ctx, by); err != nil {
 			return w.res, false, err
 		}
 	}
@@ -294,26 +319,34 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	defer func() { _ = g.Wait() }() // nothing of this merge runs on when it is given up
 	g.Go(func() error { return m.sameTable(gctx) })
 	var adds []delta.Add
-	var fileRows int64
+	var parts []newFile
+	spans, err := w.spans()
+	if err != nil {
+		return w.res, false, err
+	}
 	feed, err := w.newFeed(ctx)
 	if err != nil {
 		return w.res, false, err
 	}
-	if len(w.winners) > 0 {
-		fw, err := m.newFile(ctx, m.fileName("part", w.input(), snap.Version, 0), m.cols.Schema)
+	var input []byte
+	if len(spans) > 0 {
+		input = w.input()
+	}
+	for n, s := range spans {
+		fw, err := m.newFile(ctx, m.fileName("part", input, snap.Version, n), m.cols.Schema, s.part)
 		if err != nil {
 			return w.res, false, err
 		}
-		write := fw.w.Write
+		write := fw.append
 		if feed != nil {
 			write = func(rec arrow.Record) error {
-				if err := fw.w.Write(rec); err != nil {
+				if err := fw.append(rec); err != nil {
 					return err
 				}
-				return feed.after(rec)
+				return feed.after(rec, s.part)
 			}
 		}
-		if err := w.emit(ctx, write); err != nil {
+		if err := w.emit(ctx, w.winners[s.from:s.to], write); err != nil {
 			fw.abort()
 			return w.res, false, err
 		}
@@ -321,8 +354,8 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		if err != nil {
 			return w.res, false, err
 		}
-		adds, fileRows = append(adds, add), int64(len(w.winners))
-		w.res.Bytes = add.Size
+		adds, parts = append(adds, add), append(parts, newFile{add: add, rows: int64(s.to - s.from)})
+		w.res.Bytes += add.Size
 		g.Go(func() error { return put(gctx) })
 	}
 	w.res.Took.Emit = m.now().Sub(start)
@@ -342,7 +375,7 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 	var changed []*delta.Add
 	next := map[uint32]*bitmap{}
 	var rewrite []uint32
-	gain := fileRows
+	gain := int64(len(w.winners))
 	for _, o := range sortedKeys(w.gone) {
 		f := m.idx.File(o)
 		a, ok := snap.File(f.Path)
@@ -369,7 +402,9 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 		if err != nil {
 			return w.res, false, err
 		}
-		c.AppendCDC(x)
+		for _, x := range x {
+			c.AppendCDC(x)
+		}
 	}
 	var descs []dv.Descriptor
 	if len(vectors) > 0 {
@@ -430,7 +465,7 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 			return w.res, false, nil
 		}
 		m.accept(w, stateM, newState)
-		w.apply(out.Snapshot, adds, fileRows, next, moved)
+		w.apply(out.Snapshot, parts, next, moved)
 		m.shrink()
 		w.res.Committed, w.res.Version = true, out.Version
 		w.res.Took.Index = m.now().Sub(start)
@@ -536,7 +571,7 @@ func (m *Merger) ensureOwn() {
 func (m *Merger) copyOnWrite() bool { return m.opt.Config.SilverMergeMode == "copy-on-write" }
 
 // create makes the table.
-func (m *Merger) create(ctx context.Context) error {
+func (m *Merger) create(ctx context.Context, by []string) error {
 	conf := map[string]string{propKeys: m.keysText()}
 	if !m.copyOnWrite() {
 		conf[delta.PropEnableDVs] = "true"
@@ -544,10 +579,10 @@ func (m *Merger) create(ctx context.Context) error {
 	if m.opt.Config.SilverCDF {
 		conf[delta.PropEnableCDF] = "true"
 	}
-	if by := m.opt.Config.SilverSequenceBy; len(by) > 0 {
-		conf[propSequence] = strings.Join(by, ",")
+	if seq := m.opt.Config.SilverSequenceBy; len(seq) > 0 {
+		conf[propSequence] = strings.Join(seq, ",")
 	}
-	t, err := delta.Create(ctx, m.opt.Bucket, m.opt.Path, delta.CreateOptions{Schema: m.cols.Schema, Configuration: conf}, delta.WithLogger(m.log))
+	t, err := delta.Create(ctx, m.opt.Bucket, m.opt.Path, delta.CreateOptions{Schema: m.cols.Schema, PartitionColumns: by, Configuration: conf}, delta.WithLogger(m.log))
 	if errors.Is(err, delta.ErrTableExists) {
 		m.ready = false
 		return fmt.Errorf("somebody else made the table meanwhile: %w", err)

@@ -271,16 +271,6 @@ func TestNewLineage(t *testing.T) {
 	x.want(`{"a":"new","id":1}`, `{"a":"old","id":2}`)
 }
 
-func TestWhatCannotBeDoneIsRefused(t *testing.T) {
-	t.Parallel()
-	conf := sinkConfig()
-	conf.SilverPartitionBy = []string{"a"}
-	_, err := silver.Open(context.Background(), silver.Options{Bucket: mem.New("l"), Path: "t", Connector: "c", Config: conf})
-	if err == nil || !strings.Contains(err.Error(), "silver.partition.by") {
-		t.Fatalf("%v", err)
-	}
-}
-
 // D5: a new epoch by command makes what comes then newer than all there is, whatever its position, also with an owner that is
 // running, which keeps what it had merged.
 func TestEpochByCommand(t *testing.T) {

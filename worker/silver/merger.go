@@ -32,6 +32,7 @@ type Merger struct {
 	table *delta.Table // nil until the first row makes the table
 	born  birth
 	snap  *delta.Snapshot
+	look  *delta.Snapshot // what is being loaded
 	cols  *evolve.Columns
 	// decided tells that keys is settled; no keys: a table without key.
 	decided  bool
@@ -91,9 +92,6 @@ func Open(ctx context.Context, o Options) (*Merger, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if err := supported(o.Config); err != nil {
-		return nil, fmt.Errorf("open silver table %s: %w", o.Path, err)
-	}
 	o.Path = strings.Trim(o.Path, "/")
 	o.Upkeep = o.Upkeep.withDefaults()
 	if o.Spares == nil {
@@ -128,6 +126,9 @@ func (m *Merger) load(ctx context.Context) error {
 			m.idx, m.past, m.stateM = index.New(-1), newPast(), -1
 			if m.state == nil {
 				m.state = state.New()
+			}
+			if err := m.loadTombs(ctx, m.idx, &maxima{}); err != nil {
+				return err
 			}
 			m.remembered()
 			m.ready = true
@@ -173,6 +174,10 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 	m.keys, m.decided = keys, keys != nil
 	m.cols = evolve.New(snap.Schema(), m.policy())
 	m.cols.Sealed()
+	if err := m.checkPartition(snap); err != nil {
+		return err
+	}
+	m.look = snap
 	stateM := int64(-1)
 	if v, ok := snap.Txn(m.stateID()); ok {
 		stateM = v
@@ -204,7 +209,7 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 			return err
 		}
 	}
-	m.snap = snap
+	m.snap, m.look = snap, nil
 	m.remembered()
 	m.loaded, m.ready = true, true
 	return nil

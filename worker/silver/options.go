@@ -48,14 +48,6 @@ type Options struct {
 	Behind func() bool
 }
 
-// supported refuses what the merge would do otherwise than the configuration says.
-func supported(c *config.Sink) error {
-	if len(c.SilverPartitionBy) > 0 {
-		return errors.New("silver.partition.by is set, which this release cannot do: leave it out")
-	}
-	return nil
-}
-
 // Batch is the changes of one version of a feeding bronze table, in the order of bronze.
 type Batch struct {
 	// Feed is the path of the bronze table.

@@ -57,7 +57,8 @@ type rewriter struct {
 	input    []byte
 	base     int64
 	ordinals []uint32
-	from     []index.File // as they were at the beginning; Deleted are the rows that are left out
+	parts    []delta.Partition // of from
+	from     []index.File      // as they were at the beginning; Deleted are the rows that are left out
 	as, to   schema.Schema
 	grown    map[string]schema.Type
 
@@ -87,6 +88,7 @@ func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, or
 
 func (m *Merger) newRewriter(ctx context.Context, kind string, input []byte, ordinals []uint32, deleted map[uint32]*bitmap, to schema.Schema, base int64,
 	grown map[string]schema.Type) *rewriter {
+	ordinals = m.byPartition(ordinals)
 	w := &rewriter{m: m, ctx: ctx, kind: kind, input: input, base: base, ordinals: ordinals, to: to, as: to, grown: grown,
 		r: &relocation{froms: map[uint32]bool{}}, hashes: m.rowHasher(to), ends: m.endReader(to)}
 	// Columns that grow are read as what they are and converted here.
@@ -104,7 +106,7 @@ func (m *Merger) newRewriter(ctx context.Context, kind string, input []byte, ord
 		if d, ok := deleted[o]; ok {
 			f.Deleted = d
 		}
-		w.from = append(w.from, f)
+		w.from, w.parts = append(w.from, f), append(w.parts, m.partitionOf(f.Path))
 		w.r.froms[o] = true
 		live += f.Live()
 	}
@@ -155,8 +157,14 @@ func (w *rewriter) add(b columnar.Batch, f *index.File, o uint32) error {
 	if err != nil || len(kept) == 0 {
 		return err
 	}
+	part := w.parts[w.at]
+	if w.fw != nil && !w.fw.part.Equal(part) {
+		if err := w.finish(); err != nil {
+			return err
+		}
+	}
 	if w.fw == nil {
-		if w.fw, err = m.newFile(w.ctx, m.fileName(w.kind, w.input, w.base, len(r.files)+1), w.to); err != nil {
+		if w.fw, err = m.newFile(w.ctx, m.fileName(w.kind, w.input, w.base, len(r.files)+1), w.to, part); err != nil {
 			return err
 		}
 	}
@@ -186,7 +194,7 @@ func (w *rewriter) add(b columnar.Batch, f *index.File, o uint32) error {
 	if rec, err = m.unrescue(rec, w.to); err != nil {
 		return err
 	}
-	if err := w.fw.w.Write(rec); err != nil {
+	if err := w.fw.append(rec); err != nil {
 		return err
 	}
 	w.rows += int64(len(kept))

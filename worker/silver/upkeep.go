@@ -159,6 +159,10 @@ func (m *Merger) compactable() []uint32 {
 			worst, share = o, gone
 		}
 	})
+	if len(m.partitionNames()) > 0 {
+		// A commit has a file for each partition that it touches.
+		small, fewest = m.onePartition(small), max(2, fewest/4)
+	}
 	size := func(o uint32) int64 { return m.idx.File(o).Size }
 	if len(small) >= fewest {
 		// Files of about one size are joined, so that each row is rewritten a few times only.
@@ -171,7 +175,7 @@ func (m *Merger) compactable() []uint32 {
 		var out []uint32
 		total := int64(0)
 		for _, o := range small {
-			if len(out) >= u.SmallFiles/2 && size(o) > 4*max(total/int64(len(out)), 64<<10) || total+size(o) > u.StepBytes {
+			if len(out) >= min(fewest, u.SmallFiles)/2 && size(o) > 4*max(total/int64(len(out)), 64<<10) || total+size(o) > u.StepBytes {
 				break
 			}
 			out = append(out, o)

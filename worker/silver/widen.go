@@ -107,7 +107,7 @@ func (m *Merger) unrescue(rec arrow.Record, to schema.Schema) (arrow.Record, err
 				continue
 			}
 			v := columnar.ValueAt(rec.Column(c), to.Fields[c].Type, row)
-			if raw, ok := res[to.Fields[c].Name]; ok && v.State == nullValue.State {
+			if raw, ok := res[to.Fields[c].Name]; ok && v.State == nullValue.State && !slices.Contains(m.partitionNames(), to.Fields[c].Name) {
 				if w, ok := evolve.FromJSON(raw, to.Fields[c].Type); ok {
 					v = w
 					delete(res, to.Fields[c].Name)
