@@ -226,6 +226,7 @@ type witnessColumn struct {
 	keys   []string // physical path
 	path   []int
 	typ    schema.Type
+	field  *schema.Field
 	nulls  int64
 	lo, hi connectors.Value
 }
@@ -241,7 +242,7 @@ func newWitness(sc schema.Schema, m columnar.Mapping) *witness {
 				walk(fields[i].Type.Fields, k, p)
 				continue
 			}
-			w.cols = append(w.cols, &witnessColumn{keys: k, path: p, typ: fields[i].Type})
+			w.cols = append(w.cols, &witnessColumn{keys: k, path: p, typ: fields[i].Type, field: &fields[i]})
 		}
 	}
 	walk(sc.Fields, nil, nil)
@@ -286,11 +287,7 @@ func (w *witness) check(stats *fastjson.Value, rows int64, deleted bool) []strin
 			continue
 		}
 		b := bounds{nulls: -1, rows: rows}
-		b.lo, b.hasLo = statValue(get("minValues"), c.typ)
-		b.hi, b.hasHi = statValue(get("maxValues"), c.typ)
-		if b.hasHi && (c.typ.Kind == schema.Timestamp || c.typ.Kind == schema.TimestampNTZ) {
-			b.hi.Int += 999
-		}
+		b.read(c.field, get("minValues"), get("maxValues"))
 		if x, ok := compare(c.lo, b.lo, c.typ); b.hasLo && ok && x < 0 {
 			out = append(out, fmt.Sprintf("column %s has %s, below minValues %s", name, columnar.FormatValue(c.lo, c.typ), get("minValues")))
 		}

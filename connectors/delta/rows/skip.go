@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 
@@ -57,9 +58,11 @@ func (k *skipper) mayHold(t *Term, ty schema.Type, path []int, stats *fastjson.V
 	keys := make([]string, 0, len(path)+1)
 	keys = append(keys, "")
 	fields := k.layout.schema.Fields
+	var f *schema.Field
 	for _, i := range path {
-		keys = append(keys, columnar.PhysicalName(&fields[i], k.layout.mapping))
-		fields = fields[i].Type.Fields
+		f = &fields[i]
+		keys = append(keys, columnar.PhysicalName(f, k.layout.mapping))
+		fields = f.Type.Fields
 	}
 	get := func(root string) *fastjson.Value {
 		keys[0] = root
@@ -76,17 +79,36 @@ func (k *skipper) mayHold(t *Term, ty schema.Type, path []int, stats *fastjson.V
 			b.nulls = x
 		}
 	}
-	b.lo, b.hasLo = statValue(get("minValues"), ty)
-	b.hi, b.hasHi = statValue(get("maxValues"), ty)
-	if b.hasHi && (ty.Kind == schema.Timestamp || ty.Kind == schema.TimestampNTZ) {
+	b.read(f, get("minValues"), get("maxValues"))
+	return b.mayHold(t, ty)
+}
+
+// keyTypeChanges is the metadata of a field that says which types it had.
+const keyTypeChanges = "delta.typeChanges"
+
+// read takes a column's bounds from the statistics of the log, as far as they may be off.
+func (b *bounds) read(f *schema.Field, lo, hi *fastjson.Value) {
+	b.lo, b.hasLo = statValue(lo, f.Type)
+	b.hi, b.hasHi = statValue(hi, f.Type)
+	switch f.Type.Kind {
+	case schema.Timestamp, schema.TimestampNTZ:
 		// Both bounds are cut to milliseconds: the last microsecond of this one still counts.
-		if b.hi.Int > math.MaxInt64-999 {
+		if b.hasHi && b.hi.Int > math.MaxInt64-999 {
 			b.hasHi = false
-		} else {
+		} else if b.hasHi {
 			b.hi.Int += 999
 		}
+	case schema.Double:
+		// Written while the column was float, 3.4 stands for 3.4000000953674316.
+		if bytes.Contains(f.Metadata[keyTypeChanges], []byte(`"float"`)) {
+			if x := float64(float32(b.lo.Float64())); b.hasLo && x < b.lo.Float64() {
+				b.lo = connectors.Float(x)
+			}
+			if x := float64(float32(b.hi.Float64())); b.hasHi && x > b.hi.Float64() {
+				b.hi = connectors.Float(x)
+			}
+		}
 	}
-	return b.mayHold(t, ty)
 }
 
 // statValue reads a bound as the log has it.

@@ -1,0 +1,91 @@
+package rows
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/schema"
+)
+
+func TestStatsOfTheLog(t *testing.T) {
+	t.Parallel()
+	sc := schema.Schema{Fields: []schema.Field{
+		{Name: "i", Type: schema.Of(schema.Long), Nullable: true}, {Name: "f", Type: schema.Of(schema.Double), Nullable: true},
+		{Name: "s", Type: schema.Of(schema.String), Nullable: true}, {Name: "t", Type: schema.Of(schema.Timestamp), Nullable: true},
+		{Name: "d", Type: schema.DecimalOf(38, 2), Nullable: true}, {Name: "b", Type: schema.Of(schema.Boolean), Nullable: true},
+		{Name: "y", Type: schema.Of(schema.Binary), Nullable: true}, {Name: "n", Type: schema.Of(schema.Date), Nullable: true},
+	}}
+	s := create(t, sc, nil, nil).Cached()
+	b := columnar.NewBuilder(sc)
+	long := strings.Repeat("x", 40)
+	for i, str := range []string{long, "ä" + long} {
+		b.AppendInt(0, 9007199254740993-int64(i))
+		b.AppendFloat(1, []float64{1.5, -2}[i])
+		b.AppendString(2, str)
+		b.AppendInt(3, -1-int64(i)*1_000_000)
+		if err := b.Append(4, connectors.Dec([]string{"\x30\x39", "\x80\x00\x00\x00\x00\x00\x00\x00"}[i], 2)); err != nil {
+			t.Fatal(err)
+		}
+		b.AppendBool(5, true)
+		b.AppendString(6, "x")
+		b.AppendNull(7)
+	}
+	a, err := WriteFile(context.Background(), s, "a", sc, one(b.NewRecord()), WriteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := strings.Repeat("x", 32)
+	want := `{"numRecords":2,"minValues":{"i":9007199254740992,"f":-2,"s":"` + x + `","t":"1969-12-31T23:59:58.999Z","d":-92233720368547758.08},` +
+		`"maxValues":{"i":9007199254740993,"f":1.5,"s":"ä` + x[1:] + "\x7f" + `","t":"1969-12-31T23:59:59.999Z","d":123.45},` +
+		`"nullCount":{"i":0,"f":0,"s":0,"t":0,"d":0,"b":0,"y":0,"n":2},"tightBounds":true}`
+	if a.Stats != want {
+		t.Errorf("got  %s\nwant %s", a.Stats, want)
+	}
+}
+
+// TestBoundsOfWidenedFloats reads a file that was written, with its statistics, before float became double: 3.4 of the log is then a little less than
+// what the file has.
+func TestBoundsOfWidenedFloats(t *testing.T) {
+	t.Parallel()
+	for _, widened := range []bool{false, true} {
+		sc := schema.Schema{Fields: []schema.Field{{Name: "f", Type: schema.Of(schema.Double), Nullable: true}}}
+		if widened {
+			sc.Fields[0].Metadata = map[string]json.RawMessage{"delta.typeChanges": json.RawMessage(`[{"toType":"double","fromType":"float","tableVersion":1}]`)}
+		}
+		tab := create(t, sc, nil, map[string]string{"delta.enableTypeWidening": "true"})
+		b := columnar.NewBuilder(sc)
+		b.AppendFloat(0, float64(float32(3.4)))
+		b.AppendFloat(0, float64(float32(-0.1)))
+		a, err := WriteFile(context.Background(), tab.Cached(), "a", sc, one(b.NewRecord()), WriteOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Stats = `{"numRecords":2,"minValues":{"f":-0.1},"maxValues":{"f":3.4},"nullCount":{"f":0}}`
+		c := tab.NewCommit(tab.Cached())
+		c.Append(a)
+		s := commit(t, c)
+		for where, want := range map[string]int{"f = 3.4000000953674316": 1, "f > 3.4": 1, "f < -0.1": 1, "f <= -0.10000000149011612": 1, "f > 3.5": 0, "f = 3.41": 0} {
+			p, err := ParsePredicate(where, s.Schema())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(lines(t, s, Options{Where: p})); widened && got != want {
+				t.Errorf("%s: %d rows, want %d", where, got, want)
+			}
+		}
+		var found []string
+		for f, err := range Fsck(context.Background(), s, FsckOptions{Deep: true}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, f.Text)
+		}
+		if (len(found) == 0) != widened {
+			t.Errorf("widened %v: fsck finds %q", widened, found)
+		}
+	}
+}
