@@ -147,10 +147,6 @@ func (a *app) tableCat() *cobra.Command {
 			"  sluice table cat s3://bucket/lake/silver/orders --version 7 --output json --sort",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			t, err := openTable(ctx, args[0])
-			if err != nil {
-				return err
-			}
 			if sorted || !isTerminal(a.Out) { // else the rows themselves tell
 				f.bar = a.progress("reading rows", countText)
 			}
@@ -164,12 +160,17 @@ func (a *app) tableCat() *cobra.Command {
 				f.limit = 0
 			}
 			var sc schema.Schema
+			var err error
 			if feed != "" {
+				var t *delta.Table
+				if t, err = openTable(ctx, args[0]); err != nil {
+					return err
+				}
 				sc, err = f.changes(ctx, t, feed, p.row)
 			} else {
 				var s *delta.Snapshot
-				if s, err = f.snapshot(ctx, t); err != nil {
-					return tableError(args[0], err)
+				if s, err = f.open(ctx, args[0]); err != nil {
+					return err
 				}
 				sc, err = f.scan(ctx, s, func(line []byte) (bool, error) { return true, p.row(line) })
 			}

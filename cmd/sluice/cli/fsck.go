@@ -31,12 +31,12 @@ func (a *app) tableFsck() *cobra.Command {
 				return tableError(args[0], err)
 			}
 			r.log(logFound)
-			t, err := delta.Open(ctx, b, path)
-			var s *delta.Snapshot
-			if err == nil {
-				s, err = v.snapshot(ctx, t)
-			}
+			s, err := v.snapshotIn(ctx, b, path)
 			if err != nil {
+				var damaged *delta.CorruptError
+				if len(r.Problems) == 0 && errors.As(err, &damaged) {
+					r.Problems = append(r.Problems, fsckProblem{"unreadable", damaged.File, err.Error()})
+				}
 				if len(r.Problems) == 0 {
 					return tableError(args[0], err)
 				}
@@ -47,7 +47,7 @@ func (a *app) tableFsck() *cobra.Command {
 				return foundError{fmt.Errorf("the table can't be read: %w", err)}
 			}
 			bad := len(r.Problems)
-			r.Table, r.Version, r.Files = t.URL(), s.Version, s.NumFiles()
+			r.Table, r.Version, r.Files = s.Table().URL(), s.Version, s.NumFiles()
 			r.Rows, _ = s.NumRecords()
 			bar := a.progress("checking", countText)
 			found, err := r.files(ctx, s, rows.FsckOptions{Deep: !quick, Progress: func(done, total int) { bar.set(int64(done), int64(total)) }})
@@ -165,12 +165,9 @@ func (a *app) tableDiff() *cobra.Command {
 			var sides [2]*delta.Snapshot
 			for i, v := range []*versionFlags{&one, &two} {
 				target := args[i*(len(args)-1)]
-				t, err := openTable(ctx, target)
-				if err != nil {
+				var err error
+				if sides[i], err = v.open(ctx, target); err != nil {
 					return err
-				}
-				if sides[i], err = v.snapshot(ctx, t); err != nil {
-					return tableError(target, err)
 				}
 			}
 			bar := a.progress("comparing rows", countText)

@@ -67,10 +67,12 @@ func openLake(ctx context.Context, target string) (lake, path string, b store.Bu
 	if err := checkLocal(target); err != nil {
 		return "", "", nil, err
 	}
-	lake, path = location(target)
-	if scheme, rest, ok := strings.Cut(lake, "://"); ok && strings.TrimLeft(rest, "/?") == "" {
-		return "", "", nil, usagef("%s names no bucket: %s://bucket/path/of/table", target, scheme)
+	if scheme, rest, ok := strings.Cut(target, "://"); ok && scheme != "file" {
+		if bucket, _, _ := strings.Cut(rest, "?"); strings.Trim(bucket, "/") == "" || strings.HasPrefix(bucket, "/") {
+			return "", "", nil, usagef("%s names no bucket: %s://bucket/path/of/table", target, scheme)
+		}
 	}
+	lake, path = location(target)
 	b, err = stores.Open(ctx, lake)
 	return lake, path, b, err
 }
@@ -127,8 +129,34 @@ func (v *versionFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&v.asOf, "as-of", "", "time to show the table at: 2026-01-31T12:00:00Z")
 }
 
+// open reads the table at the version that is asked for. Of one that is named no other is looked at: the newest may be damaged.
+func (v *versionFlags) open(ctx context.Context, target string) (*delta.Snapshot, error) {
+	_, path, b, err := openLake(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	s, err := v.snapshotIn(ctx, b, path)
+	if err != nil {
+		return nil, tableError(target, err)
+	}
+	return s, nil
+}
+
+func (v *versionFlags) snapshotIn(ctx context.Context, b store.Bucket, path string) (*delta.Snapshot, error) {
+	if v.version >= 0 && v.asOf == "" {
+		return delta.OpenAt(ctx, b, path, v.version)
+	}
+	t, err := delta.Open(ctx, b, path)
+	if err != nil {
+		return nil, err
+	}
+	return v.snapshot(ctx, t)
+}
+
 func (v *versionFlags) snapshot(ctx context.Context, t *delta.Table) (*delta.Snapshot, error) {
 	switch {
+	case v.version < -1:
+		return nil, usagef("--version is %d: versions count from 0", v.version)
 	case v.asOf != "" && v.version >= 0:
 		return nil, usagef("--version and --as-of say the same thing; give one")
 	case v.asOf != "":
@@ -265,15 +293,11 @@ func (a *app) tableInfo() *cobra.Command {
 	c := &cobra.Command{
 		Use: "info TABLE", Short: "Describe a table: schema, size, features, progress", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := openTable(cmd.Context(), args[0])
+			s, err := v.open(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			s, err := v.snapshot(cmd.Context(), t)
-			if err != nil {
-				return tableError(args[0], err)
-			}
-			return a.printInfo(t, s, txns)
+			return a.printInfo(s.Table(), s, txns)
 		},
 	}
 	v.add(c)

@@ -40,7 +40,7 @@ func Run(ctx context.Context, args []string) error {
 		}
 		took, used, count, err := step(ctx, args[1], args[2], n)
 		if err == nil {
-			fmt.Println(took.Seconds(), used, count)
+			fmt.Println(took.Seconds(), used, count, peak())
 		}
 		return err
 	}
@@ -128,6 +128,21 @@ func cpu() float64 {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano()).Seconds()
 }
 
+// peak gives the peak of this process's memory in MB; 0: unknown. The usage that a parent is told counts what the parent itself had when it
+// made the process.
+func peak() float64 {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	var kb float64
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		return 0
+	}
+	return kb / 1024
+}
+
 // compare prints the line of one step.
 func (o *options) compare(title, step, ours, theirs string) error {
 	exe, err := os.Executable()
@@ -176,13 +191,11 @@ func (o *options) measure(step, table, program string, args ...string) (figure, 
 			return f, fmt.Errorf("%w: %s", err, lastLine(stderr.String()))
 		}
 		var s, c float64
-		if _, err := fmt.Sscan(string(out), &s, &c, &f.count); err != nil {
+		var m float64
+		if _, err := fmt.Sscan(string(out), &s, &c, &f.count, &m); err != nil {
 			return f, fmt.Errorf("%q: %w", out, err)
 		}
-		seconds, cpus = append(seconds, s), append(cpus, c)
-		if ru, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-			mb = append(mb, float64(ru.Maxrss)/1024)
-		}
+		seconds, cpus, mb = append(seconds, s), append(cpus, c), append(mb, m)
 	}
 	slices.Sort(seconds)
 	slices.Sort(cpus)

@@ -356,7 +356,10 @@ func (b *Bucket) List(ctx context.Context, prefix, after string) iter.Seq2[store
 				return
 			}
 			if err != nil {
-				yield(store.Info{}, fmt.Errorf("list %s: %w", prefix, plain(err)))
+				if err = plain(err); errors.Is(err, store.ErrNotFound) { // a prefix without objects is no error
+					err = fmt.Errorf("there is no bucket %s: %w", b.url, err)
+				}
+				yield(store.Info{}, fmt.Errorf("list %s: %w", prefix, err))
 				return
 			}
 			key := strings.TrimPrefix(o.Key, b.prefix)

@@ -1,5 +1,5 @@
 """steps.py STEP FOLDER [ROWS]: one measured step with delta-rs; prints the seconds that it took, the processor seconds in
-them, and a count to compare."""
+them, a count to compare, and the peak of the process's memory in MB."""
 import resource
 import sys
 import time
@@ -33,4 +33,6 @@ elif step == "checkpoint":
     count = dt.version()
 elif step == "commit":
     raise SystemExit("delta-rs has no call that only commits")
-print(time.perf_counter() - began, time.process_time() - used, count)
+took, used = time.perf_counter() - began, time.process_time() - used
+peak = next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(took, used, count, peak)
