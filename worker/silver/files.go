@@ -160,7 +160,7 @@ func (f *fileWriter) finish() (add delta.Add, put func(context.Context) error, e
 		return add, nil, fmt.Errorf("write %s: %w", f.name, err)
 	}
 	f.m.opt.Spares.GivePages(f.pages)
-	add = delta.Add{Path: f.name, Size: f.size, DataChange: true, Stats: stats.JSON(true), Written: &delta.Written{Size: f.size, Rows: stats.NumRecords}}
+	add = delta.Add{Path: f.name, PartitionValues: f.part, Size: f.size, DataChange: true, Stats: stats.JSON(true), Written: &delta.Written{Size: f.size, Rows: stats.NumRecords}}
 	if f.out != nil {
 		if err := f.out.Close(); err != nil {
 			return add, nil, fmt.Errorf("write %s: %w", f.name, err)
