@@ -143,7 +143,10 @@ func (v *versionFlags) open(ctx context.Context, target string) (*delta.Snapshot
 }
 
 func (v *versionFlags) snapshotIn(ctx context.Context, b store.Bucket, path string) (*delta.Snapshot, error) {
-	if v.version >= 0 && v.asOf == "" {
+	switch {
+	case v.version < -1:
+		return nil, usagef("--version is %d: versions count from 0", v.version)
+	case v.version >= 0 && v.asOf == "":
 		return delta.OpenAt(ctx, b, path, v.version)
 	}
 	t, err := delta.Open(ctx, b, path)
@@ -155,8 +158,6 @@ func (v *versionFlags) snapshotIn(ctx context.Context, b store.Bucket, path stri
 
 func (v *versionFlags) snapshot(ctx context.Context, t *delta.Table) (*delta.Snapshot, error) {
 	switch {
-	case v.version < -1:
-		return nil, usagef("--version is %d: versions count from 0", v.version)
 	case v.asOf != "" && v.version >= 0:
 		return nil, usagef("--version and --as-of say the same thing; give one")
 	case v.asOf != "":
