@@ -152,14 +152,13 @@ type Change struct {
 	SourceTsNs int64
 
 	// Key is the row's key, from the record's key where there is one. Zero: a table without key.
-	Key   Row
-	After Row
-	// OldKey and NewKey are the hints of a key change: on the create half the key that the row had, on the
-	// delete half (and its tombstone) the key that it gets.
-	OldKey, NewKey Row
-	Before         Row
+	Key    Row
+	After  Row
+	Before Row
+	// What few changes have is kept apart, so that a change is small.
+	rekey *rekey
+	tx    *Tx
 
-	Tx Tx
 	// CaptureTsNs is the connector's clock when it made the event; 0: unknown.
 	CaptureTsNs int64
 
@@ -169,6 +168,52 @@ type Change struct {
 	// OpText is the operation as bronze shows it: c u d r t m, tombstone, control.
 	OpText string
 	Raw    Raw
+}
+
+// rekey are the hints of a key change.
+type rekey struct{ old, new Row }
+
+// OldKey is, on the create half of a key change, the key that the row had.
+func (c *Change) OldKey() Row {
+	if c.rekey == nil {
+		return Row{}
+	}
+	return c.rekey.old
+}
+
+// NewKey is, on the delete half of a key change (and its tombstone), the key that the row gets.
+func (c *Change) NewKey() Row {
+	if c.rekey == nil {
+		return Row{}
+	}
+	return c.rekey.new
+}
+
+// HasHint tells that OldKey or NewKey is known.
+func (c *Change) HasHint() bool { return c.rekey != nil }
+
+// SetKeyHints sets OldKey and NewKey; copies of c keep theirs.
+func (c *Change) SetKeyHints(old, new Row) {
+	c.rekey = nil
+	if !old.IsZero() || !new.IsZero() {
+		c.rekey = &rekey{old, new}
+	}
+}
+
+// Tx is the transaction block, zero where there is none.
+func (c *Change) Tx() Tx {
+	if c.tx == nil {
+		return Tx{}
+	}
+	return *c.tx
+}
+
+// SetTx sets the transaction block. t is not to be changed afterwards.
+func (c *Change) SetTx(t *Tx) {
+	if *t == (Tx{}) {
+		t = nil
+	}
+	c.tx = t
 }
 
 // Topic is the name under which the change goes on: that of a routing transform, else that of its record.

@@ -191,13 +191,17 @@ func (c *Chain) Apply(change *connectors.Change) (keep bool, err error) {
 		}
 	}
 	if c.mask != nil {
-		for _, r := range [...]*connectors.Row{&change.Before, &change.After, &change.Key, &change.OldKey, &change.NewKey} {
+		old, to := change.OldKey(), change.NewKey()
+		for _, r := range [...]*connectors.Row{&change.Before, &change.After, &change.Key, &old, &to} {
 			if r.IsZero() {
 				continue
 			}
 			if *r, err = c.mask(change, *r); err != nil {
 				return false, refused(maskKey, err)
 			}
+		}
+		if change.HasHint() {
+			change.SetKeyHints(old, to)
 		}
 	}
 	return true, nil
@@ -285,9 +289,9 @@ func newTransform(s settings) (func(*connectors.Change) (bool, error), error) {
 		return nil, fmt.Errorf("type %q needs $Key or $Value behind it", s.get("type"))
 	}
 	return func(c *connectors.Change) (bool, error) {
-		rows := [...]*connectors.Row{&c.Before, &c.After, nil}
+		rows, old, to := [...]*connectors.Row{&c.Before, &c.After, nil}, c.OldKey(), c.NewKey()
 		if target == "Key" {
-			rows = [...]*connectors.Row{&c.Key, &c.OldKey, &c.NewKey}
+			rows = [...]*connectors.Row{&c.Key, &old, &to}
 		}
 		for _, r := range rows {
 			if r == nil || r.IsZero() {
@@ -298,6 +302,9 @@ func newTransform(s settings) (func(*connectors.Change) (bool, error), error) {
 				return false, err
 			}
 			*r = out
+		}
+		if c.HasHint() {
+			c.SetKeyHints(old, to)
 		}
 		return true, nil
 	}, nil

@@ -95,7 +95,7 @@ func (f *filter) apply(c *connectors.Change) (keep bool, err error) {
 		c.Before, c.BeforeQuality = connectors.Row{}, connectors.BeforeNone
 	}
 	c.Op, c.Filtered = connectors.Delete, true
-	c.OldKey, c.NewKey = connectors.Row{}, connectors.Row{}
+	c.SetKeyHints(connectors.Row{}, connectors.Row{})
 	return true, nil
 }
 

@@ -69,16 +69,16 @@ func (w *work) prepare(i int) {
 		for k := w.groups[gi].head; k >= 0; k = w.events[k].next {
 			e := &w.events[k]
 			fe := w.foldEvent(e)
-			if e.c.OldKey.Shape != nil && e.op != connectors.Delete {
-				if from, why := w.keyHash(e.c, e.c.OldKey); why == "" && from != h {
+			if e.c.OldKey().Shape != nil && e.op != connectors.Delete {
+				if from, why := w.keyHash(e.c, e.c.OldKey()); why == "" && from != h {
 					fe.From = from
 					if imageGaps(fe.Image) || len(w.m.moved[from]) > 0 {
 						w.complexOf(from)
 					}
 				}
 			}
-			if e.c.NewKey.Shape != nil && e.op == connectors.Delete && e.c.Kind == connectors.RowChange && unavailable(e.c.Source) {
-				if to, why := w.keyHash(e.c, e.c.NewKey); why == "" && to != h {
+			if e.c.NewKey().Shape != nil && e.op == connectors.Delete && e.c.Kind == connectors.RowChange && unavailable(e.c.Source) {
+				if to, why := w.keyHash(e.c, e.c.NewKey()); why == "" && to != h {
 					fe.To = to
 				}
 			}
@@ -599,10 +599,10 @@ func (w *work) needed(from fold.Hash, mv *fold.Move) (keep, parked bool) {
 	if gi := w.findGroup(mv.To); gi >= 0 {
 		for k := w.groups[gi].head; k >= 0; k = w.events[k].next {
 			e := &w.events[k]
-			if e.op == connectors.Delete || e.c.OldKey.Shape == nil {
+			if e.op == connectors.Delete || e.c.OldKey().Shape == nil {
 				continue
 			}
-			if h, why := w.keyHash(e.c, e.c.OldKey); why == "" && h == from && originOf(e, from) == mv.Origin {
+			if h, why := w.keyHash(e.c, e.c.OldKey()); why == "" && h == from && originOf(e, from) == mv.Origin {
 				return w.groups[gi].cx >= 0 && rowGaps(e), false // its second half is here
 			}
 		}

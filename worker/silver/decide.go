@@ -196,10 +196,10 @@ func (w *work) plainHints(g *group, best int32) bool {
 		if !unavailable(e.c.Source) {
 			continue
 		}
-		if e.c.NewKey.Shape != nil && e.op == connectors.Delete {
+		if e.c.NewKey().Shape != nil && e.op == connectors.Delete {
 			return false
 		}
-		if e.c.OldKey.Shape != nil && len(w.state.Moves) > 0 {
+		if e.c.OldKey().Shape != nil && len(w.state.Moves) > 0 {
 			return false
 		}
 	}

@@ -431,7 +431,7 @@ func (w *work) collect() {
 		} else if e.op == connectors.Delete {
 			g.flags |= hasDelete
 		}
-		if e.c.OldKey.Shape != nil || e.c.NewKey.Shape != nil {
+		if e.c.HasHint() {
 			g.flags |= hasHint
 		}
 		if e.st.Pos == "" {

@@ -170,14 +170,14 @@ func (w *work) histEvents(i int32) {
 		e := &w.events[k]
 		fe := w.foldEvent(e)
 		fe.TsUs = changeMicros(e.c)
-		if e.c.OldKey.Shape != nil && e.op != connectors.Delete && imageGaps(fe.Image) {
-			if from, why := w.keyHash(e.c, e.c.OldKey); why == "" && from != h {
+		if e.c.OldKey().Shape != nil && e.op != connectors.Delete && imageGaps(fe.Image) {
+			if from, why := w.keyHash(e.c, e.c.OldKey()); why == "" && from != h {
 				fe.From = from
 				w.need(w.histOf(from), e.st)
 			}
 		}
-		if e.c.NewKey.Shape != nil && e.op == connectors.Delete && e.c.Kind == connectors.RowChange {
-			if to, why := w.keyHash(e.c, e.c.NewKey); why == "" && to != h {
+		if e.c.NewKey().Shape != nil && e.op == connectors.Delete && e.c.Kind == connectors.RowChange {
+			if to, why := w.keyHash(e.c, e.c.NewKey()); why == "" && to != h {
 				fe.To = to
 			}
 		}

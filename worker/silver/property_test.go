@@ -322,8 +322,8 @@ func history(in []connectors.Change, d string) string {
 	}
 	for range 3 {
 		for _, c := range in {
-			if !c.OldKey.IsZero() && ids[c.Key.Values[0].Int] {
-				ids[c.OldKey.Values[0].Int] = true
+			if !c.OldKey().IsZero() && ids[c.Key.Values[0].Int] {
+				ids[c.OldKey().Values[0].Int] = true
 			}
 		}
 	}
@@ -341,11 +341,11 @@ func history(in []connectors.Change, d string) string {
 		} else if len(c.Position) > 16 {
 			fmt.Fprintf(&b, " %x.%x.%d", c.Position[5:8], c.Position[13:16], c.Position[len(c.Position)-1])
 		}
-		if !c.OldKey.IsZero() {
-			fmt.Fprintf(&b, " old %d", c.OldKey.Values[0].Int)
+		if !c.OldKey().IsZero() {
+			fmt.Fprintf(&b, " old %d", c.OldKey().Values[0].Int)
 		}
-		if !c.NewKey.IsZero() {
-			fmt.Fprintf(&b, " new %d", c.NewKey.Values[0].Int)
+		if !c.NewKey().IsZero() {
+			fmt.Fprintf(&b, " new %d", c.NewKey().Values[0].Int)
 		}
 		if !c.After.IsZero() {
 			v := c.After.Values

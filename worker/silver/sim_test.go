@@ -117,7 +117,7 @@ func (s *source) position(c *connectors.Change, lsn uint64) {
 	b = binary.BigEndian.AppendUint64(b, lsn)
 	order := int64(0)
 	if s.mode.txMeta {
-		c.Tx = connectors.Tx{ID: fmt.Sprintf("%d:%d", s.tx, lsn), Group: fmt.Sprint(s.tx), TotalOrder: s.txN}
+		c.SetTx(&connectors.Tx{ID: fmt.Sprintf("%d:%d", s.tx, lsn), Group: fmt.Sprint(s.tx), TotalOrder: s.txN})
 		order = s.txN
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(order))
@@ -143,7 +143,8 @@ func (s *source) emit(c connectors.Change, part int) {
 	}
 	s.emitted = append(s.emitted, simEvent{c: c, part: part})
 	if c.Op == connectors.Delete && s.mode.tombs {
-		t := connectors.Change{Kind: connectors.Tombstone, Op: connectors.Delete, Key: c.Key, NewKey: c.NewKey}
+		t := connectors.Change{Kind: connectors.Tombstone, Op: connectors.Delete, Key: c.Key}
+		t.SetKeyHints(connectors.Row{}, c.NewKey())
 		s.emitted = append(s.emitted, simEvent{c: t, part: part, tomb: true})
 	}
 }
@@ -244,7 +245,7 @@ func (s *source) rekey(r simRow, to int64, touch bool) simRow {
 	lsn := s.lsn
 	s.before(&d, old)
 	if !s.mode.noHints {
-		d.NewKey = keyRow(to)
+		d.SetKeyHints(connectors.Row{}, keyRow(to))
 	}
 	s.emit(d, s.partOf(from))
 	s.txN++
@@ -252,7 +253,7 @@ func (s *source) rekey(r simRow, to int64, touch bool) simRow {
 	s.position(&c, lsn)
 	c.After = r.values()
 	if !s.mode.noHints {
-		c.OldKey = keyRow(from)
+		c.SetKeyHints(keyRow(from), connectors.Row{})
 		s.hide(&c, r.body == old.body, true)
 	}
 	s.emit(c, s.partOf(to))

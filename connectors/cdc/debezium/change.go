@@ -46,9 +46,11 @@ func (d *Decoder) meaning(c *connectors.Change, rec *connectors.Record, sch *com
 		return connectors.Poison(connectors.ClassUnknown, "op is %s, none of c u d r t m", e.text[envOp])
 	}
 	if e.text[envTx] != "" {
-		if c.Tx, err = d.transaction(e.text[envTx], src.engine); err != nil {
+		tx, err := d.transaction(e.text[envTx], src.engine)
+		if err != nil {
 			return err
 		}
+		c.SetTx(tx)
 	}
 	var plain, ok bool
 	if c.CaptureTsNs, plain, ok = e.captureTime(); !ok {
@@ -128,7 +130,7 @@ func (d *Decoder) images(c *connectors.Change, src *source, sch *compiled) error
 	}
 	if e.text[envBefore] != "" {
 		c.BeforeQuality = connectors.BeforePartial
-		if d.opts.Before == cdc.BeforeAlways || c.Op == connectors.Delete || c.Key.IsZero() || !c.OldKey.IsZero() {
+		if d.opts.Before == cdc.BeforeAlways || c.Op == connectors.Delete || c.Key.IsZero() || !c.OldKey().IsZero() {
 			row, _, err := d.row(e.text[envBefore], 0, sch, false)
 			if err != nil {
 				return err
@@ -152,7 +154,7 @@ func (d *Decoder) wholeImage(c *connectors.Change) bool {
 	if c.Op == connectors.Read {
 		return true
 	}
-	if c.Op != connectors.Insert || !c.OldKey.IsZero() {
+	if c.Op != connectors.Insert || !c.OldKey().IsZero() {
 		return false
 	}
 	for i := range c.Record.Headers {

@@ -30,8 +30,8 @@ func (d *Decoder) control(c *connectors.Change, rec *connectors.Record, sch *com
 			c.ControlKind = connectors.TxEnd
 		}
 		if id := e.text[envID]; id != "" && id[0] == '"' {
-			c.Tx.ID, _, _ = d.r.Str(id, 0)
-			c.Tx.Group = txGroup(c.Tx.ID, engineOther)
+			text, _, _ := d.r.Str(id, 0)
+			c.SetTx(&connectors.Tx{ID: text, Group: txGroup(text, engineOther)})
 		}
 	case strings.HasSuffix(name, ".SchemaChangeValue"), e.has(envSource) && e.has(envDatabaseName) && (e.has(envTableChanges) || e.has(envDDL)):
 		c.ControlKind = connectors.SchemaChange

@@ -42,6 +42,7 @@ type Decoder struct {
 	moved               bool         // the source block that was read may be of another source than lastSource
 	last                []lastMember // of the source block before
 	lineages            lineageCache
+	txs                 []connectors.Tx // to carve from
 	afterSlot, befSlot  js.Slot
 	keySlot, headerSlot js.Slot
 	docSlot, flatSlot   js.Slot

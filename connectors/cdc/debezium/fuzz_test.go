@@ -52,7 +52,7 @@ func FuzzDecode(f *testing.F) {
 
 func checkRows(t *testing.T, c *connectors.Change) {
 	t.Helper()
-	for _, r := range []connectors.Row{c.Key, c.OldKey, c.NewKey, c.Before, c.After} {
+	for _, r := range []connectors.Row{c.Key, c.OldKey(), c.NewKey(), c.Before, c.After} {
 		if r.IsZero() {
 			continue
 		}

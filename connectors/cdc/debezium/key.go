@@ -37,6 +37,7 @@ func (d *Decoder) recordKey(c *connectors.Change, rec *connectors.Record, e engi
 			return err
 		}
 	}
+	var old, to connectors.Row
 	for i := range rec.Headers {
 		h := &rec.Headers[i]
 		if len(h.Key) != len(headerOldKey) || h.Value == nil {
@@ -44,11 +45,12 @@ func (d *Decoder) recordKey(c *connectors.Change, rec *connectors.Record, e engi
 		}
 		switch h.Key {
 		case headerOldKey:
-			c.OldKey = d.headerKey(js.Text(h.Value), sch, e)
+			old = d.headerKey(js.Text(h.Value), sch, e)
 		case headerNewKey:
-			c.NewKey = d.headerKey(js.Text(h.Value), sch, e)
+			to = d.headerKey(js.Text(h.Value), sch, e)
 		}
 	}
+	c.SetKeyHints(old, to)
 	return nil
 }
 

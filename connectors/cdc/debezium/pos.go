@@ -62,7 +62,7 @@ func (d *Decoder) position(c *connectors.Change, e engine) error {
 		b, quality, err = d.binlogPosition(b, c, e)
 	case enginePostgres:
 		b, err = d.postgresPosition(b)
-		if c.Key.IsZero() && c.Tx.TotalOrder == 0 { // rows of one COPY share their LSN
+		if c.Key.IsZero() && c.Tx().TotalOrder == 0 { // rows of one COPY share their LSN
 			quality = connectors.TieMayHappen
 		}
 	case engineSQLServer:
@@ -82,7 +82,7 @@ func (d *Decoder) position(c *connectors.Change, e engine) error {
 		if _, ok = integer(d.s.text[srcSerial]); !ok {
 			return badPosition("source.event_serial_no is %q", d.s.text[srcSerial])
 		}
-		if c.Tx.TotalOrder == 0 && c.Snapshot == connectors.NotSnapshot {
+		if c.Tx().TotalOrder == 0 && c.Snapshot == connectors.NotSnapshot {
 			quality = connectors.TieMayHappen
 		}
 		c.Lineage = d.lineages.get("sqlserver/", c.Source.DB, "")
@@ -99,7 +99,7 @@ func (d *Decoder) position(c *connectors.Change, e engine) error {
 		c.PosQuality, c.Position = connectors.OffsetOnly, ""
 		return nil
 	}
-	b = pos.U64(b, uint64(c.Tx.TotalOrder))
+	b = pos.U64(b, uint64(c.Tx().TotalOrder))
 	sub := subOrder(c.Op)
 	if quality == connectors.TieMayHappen {
 		sub = pos.SubRead // equal for all, so that the offset decides
@@ -144,7 +144,7 @@ func (d *Decoder) binlogPosition(b []byte, c *connectors.Change, e engine) ([]by
 			c.Lineage = d.lineages.get("mysql/", server, base)
 		}
 		// With binlog_transaction_compression all rows of a transaction share pos, and row starts anew (1.10.1).
-		if c.Tx.TotalOrder == 0 && c.Snapshot == connectors.NotSnapshot && c.Op != connectors.Truncate {
+		if c.Tx().TotalOrder == 0 && c.Snapshot == connectors.NotSnapshot && c.Op != connectors.Truncate {
 			quality = connectors.TieMayHappen
 		}
 	}
@@ -249,8 +249,12 @@ func appendRSID(b []byte, t string) []byte {
 }
 
 // transaction reads the transaction block.
-func (d *Decoder) transaction(text string, e engine) (connectors.Tx, error) {
-	var tx connectors.Tx
+func (d *Decoder) transaction(text string, e engine) (*connectors.Tx, error) {
+	if len(d.txs) == 0 {
+		d.txs = make([]connectors.Tx, 64)
+	}
+	tx := &d.txs[0]
+	d.txs = d.txs[1:]
 	if text[0] != '{' {
 		return tx, connectors.Poison(connectors.ClassMalformed, "transaction is not an object")
 	}

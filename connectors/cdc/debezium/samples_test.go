@@ -169,9 +169,9 @@ func check(t *testing.T, s samples.Sample, got string, cs []connectors.Change, e
 			checkOrder(t, s.Name, c, want.([]any))
 		case "keyChange":
 			for half, key := range want.(map[string]any) {
-				row := c.OldKey
+				row := c.OldKey()
 				if half == "newKey" {
-					row = c.NewKey
+					row = c.NewKey()
 				}
 				for col, v := range key.(map[string]any) {
 					if row.IsZero() || render(row.Get(col)) != fmt.Sprint(v) {
@@ -232,8 +232,8 @@ func check(t *testing.T, s samples.Sample, got string, cs []connectors.Change, e
 				t.Errorf("%s: lineage %q, position %x, want %v", s.Name, c.Lineage, c.Position, g)
 			}
 		case "group":
-			if c.Tx.Group != want {
-				t.Errorf("%s: transaction group %q, want %v", s.Name, c.Tx.Group, want)
+			if c.Tx().Group != want {
+				t.Errorf("%s: transaction group %q, want %v", s.Name, c.Tx().Group, want)
 			}
 		case "key":
 			switch want {

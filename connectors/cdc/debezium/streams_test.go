@@ -84,7 +84,7 @@ func difference(a, b *connectors.Change) string {
 		return "source"
 	case !sameRow(a.Key, b.Key):
 		return "key"
-	case !sameRow(a.OldKey, b.OldKey) || !sameRow(a.NewKey, b.NewKey):
+	case !sameRow(a.OldKey(), b.OldKey()) || !sameRow(a.NewKey(), b.NewKey()):
 		return "key change"
 	case !sameRow(a.Before, b.Before) || a.BeforeQuality != b.BeforeQuality:
 		return "before"
@@ -92,7 +92,7 @@ func difference(a, b *connectors.Change) string {
 		return "after"
 	case a.Position != b.Position || a.PosQuality != b.PosQuality || a.Lineage != b.Lineage:
 		return "position"
-	case a.Tx != b.Tx:
+	case a.Tx() != b.Tx():
 		return "transaction"
 	case a.SourceTsNs != b.SourceTsNs || a.SourceTsDigits != b.SourceTsDigits || a.CaptureTsNs != b.CaptureTsNs:
 		return "times"
@@ -180,7 +180,7 @@ func foldTable(all []connectors.Change, table *streams.Table) []row {
 	bag := map[string][]row{}
 	for len(list) > 0 {
 		n := 1
-		for g := list[0].Tx.Group; g != "" && n < len(list) && list[n].Tx.Group == g; {
+		for g := list[0].Tx().Group; g != "" && n < len(list) && list[n].Tx().Group == g; {
 			n++
 		}
 		tx := list[:n]
@@ -226,8 +226,8 @@ func foldTable(all []connectors.Change, table *streams.Table) []row {
 				delete(rows, k)
 			default:
 				from := rows[k]
-				if c.Op == connectors.Insert && !c.OldKey.IsZero() {
-					old := keyText(c.OldKey)
+				if c.Op == connectors.Insert && !c.OldKey().IsZero() {
+					old := keyText(c.OldKey())
 					if from = rows[old]; from == nil {
 						from = left[old]
 					}

@@ -63,16 +63,18 @@ func (d *Decoder) Decode(dst []connectors.Change, rec *connectors.Record) ([]con
 	c.Source = d.Source(connectors.Source{Connector: Name, Schema: schema, Table: table})
 	c.CaptureTsNs, _ = d.Time(m.Get("timestamp"))
 	c.SourceTsNs, c.SourceTsDigits = d.Time(m.Get("commit-timestamp"))
+	var tx connectors.Tx
 	if t := m.Get("transaction-id"); t != "" {
-		c.Tx.ID = d.Str(t)
-		c.Tx.Group = c.Tx.ID
+		tx.ID = d.Str(t)
+		tx.Group = tx.ID
 	}
 	if t := m.Get("transaction-record-id"); t != "" {
 		var ok bool
-		if c.Tx.TotalOrder, ok = d.Int(t); !ok || c.Tx.TotalOrder < 0 {
+		if tx.TotalOrder, ok = d.Int(t); !ok || tx.TotalOrder < 0 {
 			return dst, connectors.Poison(connectors.ClassBadPosition, "metadata.transaction-record-id is %s", t)
 		}
 	}
+	c.SetTx(&tx)
 	switch t := d.Str(m.Get("record-type")); {
 	case t == "control" && (schema == "" || strings.HasPrefix(table, "awsdms_")):
 		event.Control(&c, connectors.OtherControl) // the service's own bookkeeping
@@ -121,7 +123,7 @@ func (d *Decoder) images(dst []connectors.Change, c connectors.Change, f event.F
 	c.Raw.After, c.Raw.Before = f.Get("data"), f.Get(d.beforeField)
 	c.Key = d.Pick(row, d.Keys)
 	old := d.Pick(d.Overlay(row, before), d.Keys)
-	p := position{tx: c.Tx.TotalOrder}
+	p := position{tx: c.Tx().TotalOrder}
 	if err := p.parse(at); err != nil {
 		return dst, err
 	}

@@ -222,11 +222,11 @@ func (d *Decoder) place(c *connectors.Change, rec *connectors.Record, meta map[s
 	if src["table"] == nil && src["collection"] == nil {
 		src["table"] = rec.Topic // names are never cut out of a topic (1.2)
 	}
+	tx := connectors.Tx{TotalOrder: number(meta["tx_total"]), CollectionOrder: number(meta["tx_collection"])}
 	if v := meta["tx_id"]; v.State == connectors.Present {
-		c.Tx.ID = v.Str
-		c.Tx.Group = debezium.TxGroup(v.Str, connector)
+		tx.ID, tx.Group = v.Str, debezium.TxGroup(v.Str, connector)
 	}
-	c.Tx.TotalOrder, c.Tx.CollectionOrder = number(meta["tx_total"]), number(meta["tx_collection"])
+	c.SetTx(&tx)
 	switch {
 	case meta["capture_ns"].State == connectors.Present:
 		c.CaptureTsNs = number(meta["capture_ns"])

@@ -105,7 +105,7 @@ func check(t *testing.T, s samples.Sample, cs []connectors.Change, err error) {
 		case "rows":
 			ok = len(cs) == int(want.(float64)) && cs[1].Sub == 1
 		case "keyChange":
-			ok = len(cs) == 2 && cs[0].Op == connectors.Delete && !c.OldKey.IsZero() && cs[0].Sub == 0 && c.Sub == 1
+			ok = len(cs) == 2 && cs[0].Op == connectors.Delete && !c.OldKey().IsZero() && cs[0].Sub == 0 && c.Sub == 1
 			if half, isMap := want.(map[string]any); isMap && ok {
 				for col, v := range half["oldKey"].(map[string]any) {
 					text := fmt.Sprint(cs[0].Key.Get(col).Int)
@@ -176,11 +176,11 @@ func TestValues(t *testing.T) {
 	if c := byName["flattened-mysql-insert"][0]; c.After.Shape.Index("__op") >= 0 || c.After.Shape.Index("__deleted") >= 0 || len(c.Position) != 29 || c.Source.Table != "orders" {
 		t.Errorf("flat: columns %v, position %x, table %q", c.After.Shape.Names, c.Position, c.Source.Table)
 	}
-	if c := byName["flattened-postgres-update-renamed"][0]; len(c.Position) != 25 || c.Tx.Group != "90733" {
-		t.Errorf("flat: position %x, transaction %+v", c.Position, c.Tx)
+	if c := byName["flattened-postgres-update-renamed"][0]; len(c.Position) != 25 || c.Tx().Group != "90733" {
+		t.Errorf("flat: position %x, transaction %+v", c.Position, c.Tx())
 	}
-	if c := byName["cloudevents-postgres-insert"][0]; len(c.Position) != 25 || c.Tx.TotalOrder != 1 || c.Tx.Group != "90731" || c.SourceTsDigits != 6 {
-		t.Errorf("cloudevents: position %x, transaction %+v", c.Position, c.Tx)
+	if c := byName["cloudevents-postgres-insert"][0]; len(c.Position) != 25 || c.Tx().TotalOrder != 1 || c.Tx().Group != "90731" || c.SourceTsDigits != 6 {
+		t.Errorf("cloudevents: position %x, transaction %+v", c.Position, c.Tx())
 	}
 	if c := byName["cloudevents-mysql-delete-with-schema"][0]; c.Before.Get("id").Kind != schema.Integer {
 		t.Errorf("cloudevents: before is %+v", c.Before)

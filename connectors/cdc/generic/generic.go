@@ -160,18 +160,20 @@ func (d *Decoder) source(c *connectors.Change, f event.Fields) error {
 			return err
 		}
 	}
-	if c.Tx.ID, err = d.text(f, d.m.Tx.ID); err != nil {
+	var tx connectors.Tx
+	if tx.ID, err = d.text(f, d.m.Tx.ID); err != nil {
 		return err
 	}
-	c.Tx.Group = c.Tx.ID
+	tx.Group = tx.ID
 	if t, err = d.text(f, d.m.Tx.TotalOrder); err != nil {
 		return err
 	}
 	if t != "" {
-		if c.Tx.TotalOrder, err = strconv.ParseInt(t, 10, 64); err != nil || c.Tx.TotalOrder < 0 {
+		if tx.TotalOrder, err = strconv.ParseInt(t, 10, 64); err != nil || tx.TotalOrder < 0 {
 			return connectors.Poison(connectors.ClassBadPosition, "%s is %q", d.m.Tx.TotalOrder, t)
 		}
 	}
+	c.SetTx(&tx)
 	return nil
 }
 
@@ -316,5 +318,5 @@ func (d *Decoder) position(c *connectors.Change, f event.Fields, op connectors.O
 		}
 	}
 	c.Lineage, c.PosQuality = connectors.Lineage(lineage), connectors.Exact
-	return connectors.Position(append(pos.U64(b, uint64(c.Tx.TotalOrder)), event.SubOrder(op))), nil
+	return connectors.Position(append(pos.U64(b, uint64(c.Tx().TotalOrder)), event.SubOrder(op))), nil
 }

@@ -175,8 +175,8 @@ func (d *Decoder) position(c *connectors.Change, f event.Fields) (del connectors
 		c.Lineage = connectors.Lineage("mysql/" + d.Str(s) + "/" + base)
 	}
 	if xid := f.Get("xid"); xid != "" {
-		c.Tx.ID = d.Str(xid)
-		c.Tx.Group = c.Tx.ID
+		id := d.Str(xid)
+		c.SetTx(&connectors.Tx{ID: id, Group: id})
 	}
 	make1 := func(op connectors.Op) connectors.Position {
 		sub := event.SubOrder(op)

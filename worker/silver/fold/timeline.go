@@ -568,8 +568,8 @@ func (f *folder) done() Output {
 // TxKey names the transaction of a change, "" where nothing tells it: the transaction block, or the part of the position that
 // is the same for all changes of a transaction.
 func TxKey(c *connectors.Change) string {
-	if c.Tx.Group != "" {
-		return c.Tx.Group
+	if g := c.Tx().Group; g != "" {
+		return g
 	}
 	if c.Source == nil || c.Op == connectors.Read {
 		return ""

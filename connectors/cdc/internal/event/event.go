@@ -307,10 +307,12 @@ func (e *Reader) Source(s connectors.Source) *connectors.Source {
 func KeyChange(dst []connectors.Change, c connectors.Change, old connectors.Row, del, upsert connectors.Position) []connectors.Change {
 	d := c
 	d.Op, d.OpText = connectors.Delete, "d"
-	d.Key, d.NewKey, d.After = old, c.Key, connectors.Row{}
+	d.Key, d.After = old, connectors.Row{}
+	d.SetKeyHints(d.OldKey(), c.Key)
 	d.Position = del
 	c.Sub = d.Sub + 1
-	c.OldKey, c.Position = old, upsert
+	c.SetKeyHints(old, c.NewKey())
+	c.Position = upsert
 	return append(dst, d, c)
 }
 
