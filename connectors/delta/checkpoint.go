@@ -335,15 +335,21 @@ func (w *cpWriter) write(ctx context.Context, key string, kind cpKind, rows iter
 			return err
 		}
 		for _, c := range cols {
-			c.buf, c.full = c.full, c.buf
+			c.pad(n)
+			c.buf, c.full, c.rows = c.full, c.buf, 0
 		}
 		go func() { encoding <- flushGroup(pw, cols) }()
 		return nil
 	}
+	of := map[string][]*cpColumn{} // by action
+	for _, c := range cols {
+		action, _, _ := strings.Cut(c.path, ".")
+		of[action] = append(of[action], c)
+	}
 	for r := range rows {
 		w.rows++
-		for _, c := range cols {
-			c.emit(&c.buf, &r)
+		for _, c := range of[r.action()] {
+			c.add(&r, n)
 		}
 		if n++; n == checkpointGroup {
 			if err = ctx.Err(); err == nil {

@@ -2,6 +2,7 @@ package delta
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/apache/arrow/go/v17/parquet"
@@ -21,16 +22,67 @@ type cpRow struct {
 	sidecar  *Sidecar
 }
 
+// action names the member that is set.
+func (r *cpRow) action() string {
+	switch {
+	case r.add != nil:
+		return "add"
+	case r.remove != nil:
+		return "remove"
+	case r.txn != nil:
+		return "txn"
+	case r.domain != nil:
+		return "domainMetadata"
+	case r.metadata != nil:
+		return "metaData"
+	case r.protocol != nil:
+		return "protocol"
+	case r.meta != nil:
+		return "checkpointMetadata"
+	}
+	return "sidecar"
+}
+
 // cpColumn is a leaf of the checkpoint's schema, with how its levels and values are made.
 type cpColumn struct {
 	path string
+	rows int    // that buf has
 	buf  colBuf // of the row group that is being collected
 	full colBuf // of the one that is being encoded
 	emit func(c *colBuf, r *cpRow)
 }
 
+// add takes the n'th row of the row group, counted from 0. Those before it that were left out had other actions.
+func (c *cpColumn) add(r *cpRow, n int) {
+	c.pad(n)
+	c.emit(&c.buf, r)
+	c.rows++
+}
+
+// pad makes up for rows that were left out: nothing of their action is in this column.
+func (c *cpColumn) pad(n int) {
+	k := n - c.rows
+	if k <= 0 {
+		return
+	}
+	c.rows = n
+	c.buf.defs = zeros(c.buf.defs, k)
+	if c.buf.repeats {
+		c.buf.reps = zeros(c.buf.reps, k)
+	}
+}
+
+func zeros(s []int16, k int) []int16 {
+	s = slices.Grow(s, k)
+	at := len(s)
+	s = s[:at+k]
+	clear(s[at:])
+	return s
+}
+
 // colBuf collects the levels and values of one column chunk.
 type colBuf struct {
+	repeats    bool // the column has repetition levels
 	defs, reps []int16
 	bytes      []parquet.ByteArray
 	i64        []int64
@@ -49,7 +101,9 @@ func (c *colBuf) reset() {
 
 func (c *colBuf) level(def, rep int16) {
 	c.defs = append(c.defs, def)
-	c.reps = append(c.reps, rep)
+	if c.repeats {
+		c.reps = append(c.reps, rep)
+	}
 }
 
 func (c *colBuf) str(s string) {
@@ -105,6 +159,14 @@ func (b *cpBuilder) leaf(path, name string, typ parquet.Type, logical pqschema.L
 		b.err = err
 	}
 	b.cols = append(b.cols, &cpColumn{path: path, emit: emit})
+	return n
+}
+
+// repeating is leaf for a column inside a list or map.
+func (b *cpBuilder) repeating(path, name string, rep parquet.Repetition, emit func(*colBuf, *cpRow)) pqschema.Node {
+	n := b.leaf(path, name, parquet.Types.ByteArray, textType, rep, emit)
+	c := b.cols[len(b.cols)-1]
+	c.buf.repeats, c.full.repeats = true, true
 	return n
 }
 
@@ -202,7 +264,7 @@ func (a cpStruct[T]) bool(name string, get func(*T) bool) pqschema.Node {
 
 // list builds list<string>; nil is null.
 func (a cpStruct[T]) list(name string, get func(*T) []string) pqschema.Node {
-	el := a.b.leaf(a.path+"."+name, "element", parquet.Types.ByteArray, textType, optional, func(c *colBuf, r *cpRow) {
+	el := a.b.repeating(a.path+"."+name, "element", optional, func(c *colBuf, r *cpRow) {
 		x, def := a.of(r)
 		if x == nil {
 			c.level(def, 0)
@@ -255,8 +317,8 @@ func (a cpStruct[T]) dict(name string, get func(*T) entries) pqschema.Node {
 		}
 	}
 	path := a.path + "." + name
-	key := a.b.leaf(path+".key", "key", parquet.Types.ByteArray, textType, required, func(c *colBuf, r *cpRow) { emit(c, r, true) })
-	val := a.b.leaf(path+".value", "value", parquet.Types.ByteArray, textType, optional, func(c *colBuf, r *cpRow) { emit(c, r, false) })
+	key := a.b.repeating(path+".key", "key", required, func(c *colBuf, r *cpRow) { emit(c, r, true) })
+	val := a.b.repeating(path+".value", "value", optional, func(c *colBuf, r *cpRow) { emit(c, r, false) })
 	return a.b.group(name, optional, pqschema.MapLogicalType{}, a.b.group("key_value", repeated, noType, key, val))
 }
 
