@@ -78,7 +78,8 @@ func transforming(extra ...string) ownership.Connector {
 		"transforms.stamp.type", apache + "InsertField$Value", "transforms.stamp.topic.field", "via",
 		"transforms.skip.type", apache + "Filter", "transforms.skip.predicate", "marked",
 		"predicates.marked.type", apache + "predicates.HasHeaderKey", "predicates.marked.name", "skip",
-		"silver.filter", "after.amount >= 10 && table == 'orders'",
+		"silver.columns.computed", "{'size': after.amount >= 100 ? 'large' : 'small', 'twice': double(after.amount) * 2.0}",
+		"silver.filter", "after.amount >= 10 && table == 'orders' && after.twice >= 20.0",
 		"silver.columns.mask", "card", "silver.columns.mask.salt", "pepper",
 	}, extra...)...)
 }
@@ -131,7 +132,7 @@ func TestTransformsAndFilterBothWays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			task := ownership.Task{ID: ownership.TaskID{Connector: "c", Kind: ownership.TableTask, Table: c.task}, Topics: []string{topic}}
-			columns := []string{"id", "amount", "card", "via"}
+			columns := []string{"id", "amount", "card", "via", "size", "twice"}
 			if c.name == "soft" {
 				columns = append(columns, "_cdc_deleted")
 			}

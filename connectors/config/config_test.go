@@ -72,7 +72,7 @@ func TestMessages(t *testing.T) {
 		{"one bronze for two", []string{"topics", "a,b", "bronze.path", "b"}, []string{"put ${topic} into the path"}},
 		{"bronze is silver", []string{"bronze.path", "x/${topic}", "silver.path", "x/${topic}"}, []string{"cannot be the same table"}},
 		{"include and exclude", []string{"silver.columns.include", "a", "silver.columns.exclude", "b"}, []string{"only one of"}},
-		{"partitioned twice", []string{"silver.partition.by", "a,b,a"}, []string{"the column a is named twice"}},
+		{"partitioned twice", []string{"silver.partition.by", "a,b,a"}, []string{"column a is listed twice"}},
 		{"key excluded", []string{"silver.keys", "id", "silver.columns.exclude", "id"}, []string{"a column of silver.keys (id) is among them"}},
 		{"history", []string{"silver.scd.type", "3"}, []string{"Value must be 1 or 2"}},
 		{"evolution", []string{"schema.evolution.widen", "maybe"}, []string{"String must be one of: evolve, ignore, reject"}},
@@ -247,6 +247,8 @@ func TestTransformsThatRun(t *testing.T) {
 		{[]string{"silver.filter", "table"}, []string{"the expression gives string, and is to give true or false"}},
 		{[]string{"silver.filter", "table ==", "silver.columns.mask", "card"}, []string{"silver.columns.mask.salt: silver.columns.mask needs a salt", "line 1, column 9"}},
 		{[]string{"silver.columns.mask", "card", "silver.columns.mask.salt", "pepper"}, nil},
+		{[]string{"silver.columns.computed", "{'total_eur': after.total * 0.92, 'day': string(after.placed_at).substring(0, 10)}"}, nil},
+		{[]string{"silver.columns.computed", "{'a': after.total}"}, []string{"for configuration silver.columns.computed: line 1, column 2: the type of column a is dyn"}},
 	} {
 		r := Validate(base(c.set...))
 		got := r.Errors()

@@ -84,6 +84,7 @@ func lakehouseDefs(d Defaults) defs {
 	add("silver.columns.exclude", List, Low, text(""), "Columns to leave out", "These columns do not go to silver.", names)
 	add("silver.columns.mask", List, Low, text(""), "Columns to mask", "Values of these columns go to silver as hex(SHA-256(salt followed by the value's text)). Bronze keeps what was sent.", names)
 	add("silver.columns.mask.salt", Password, Low, nil, "Salt of masks", "The salt of silver.columns.mask. Another one gives other values.", nil)
+	add("silver.columns.computed", String, Low, text(""), "Computed columns", "A map of CEL from column to the expression that gives its value, such as: {'total_eur': after.total * 0.92, 'day': string(after.placed_at).substring(0, 10)}.", nil)
 	add("silver.partition.by", List, Low, text(""), "Partition columns", "Columns by whose values the files of the table are laid out. Each table of the connector needs them, and keeps them. Binary and nested columns cannot be.", names)
 	add("silver.filter", String, Low, text(""), "Row filter", "Only rows for which this expression of CEL holds are in silver, such as: after.status == 'paid' && after.total > 10.", nil)
 	add("silver.change.data.feed", Boolean, Low, text("false"), "Change data feed", "Whether the table records its row changes for readers of Delta's change data feed.", nil)
@@ -214,13 +215,6 @@ func acrossKeys(get func(string) value, shown func(string) string, fail func(key
 	include, exclude := get("silver.columns.include").list, get("silver.columns.exclude").list
 	if len(include) > 0 && len(exclude) > 0 {
 		fail("silver.columns.exclude", "only one of silver.columns.include and silver.columns.exclude can be given")
-	}
-	by := get("silver.partition.by").list
-	for i, c := range by {
-		if slices.Contains(by[:i], c) {
-			fail("silver.partition.by", "the column "+c+" is named twice")
-			break
-		}
 	}
 	for _, k := range []string{"silver.keys", "silver.partition.by", "silver.sequence.by"} {
 		for _, c := range get(k).list {

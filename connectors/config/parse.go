@@ -71,7 +71,7 @@ func (e *evaluation) sink() (*Sink, error) {
 		SilverColumnsMask:        get("silver.columns.mask").list,
 		SilverTombstoneRetention: ms("silver.tombstone.retention.ms"), SilverCompatibility: get("silver.compatibility").text,
 		SilverPartitionBy: get("silver.partition.by").list, SilverCDF: yes("silver.change.data.feed"),
-		SilverMongoFlatten: yes("silver.mongo.flatten"), SilverFilter: get("silver.filter").text,
+		SilverMongoFlatten: yes("silver.mongo.flatten"), SilverFilter: get("silver.filter").text, SilverColumnsComputed: get("silver.columns.computed").text,
 
 		EvolveAdd: evolve("add"), EvolveWiden: evolve("widen"), EvolveDrop: evolve("drop"), EvolveType: evolve("type"),
 		UnavailablePlaceholder: get("unavailable.value.placeholder").text, CDCAbsent: get("cdc.absent").text,

@@ -51,6 +51,7 @@ type Sink struct {
 	SilverCDF                bool   // silver.change.data.feed
 	SilverMongoFlatten       bool   // silver.mongo.flatten
 	SilverFilter             string // silver.filter
+	SilverColumnsComputed    string // silver.columns.computed
 
 	EvolveAdd, EvolveWiden, EvolveDrop, EvolveType string // evolve, ignore, reject
 

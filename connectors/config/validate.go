@@ -483,7 +483,7 @@ func (e *evaluation) stageProps() map[string]string {
 			out[k] = *v
 		}
 	}
-	for _, k := range []string{"silver.columns.mask", "silver.columns.mask.salt", "silver.filter", "silver.keys", "predicates", "transforms"} {
+	for _, k := range []string{"silver.columns.mask", "silver.columns.mask.salt", "silver.columns.computed", "silver.filter", "silver.keys", "predicates", "transforms"} {
 		if v := e.get(k); !v.null {
 			out[k] = v.text
 		}

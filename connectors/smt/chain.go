@@ -12,12 +12,13 @@ import (
 
 const classPrefix = "org.apache.kafka.connect.transforms."
 
-// Chain is a compiled list of transforms, with silver.filter and the masks of silver.columns.mask behind them.
+// Chain is a compiled list of transforms, with silver.columns.computed, silver.filter and the masks of silver.columns.mask behind them.
 type Chain struct {
-	steps  []step
-	router Router
-	filter *filter
-	mask   editor
+	steps    []step
+	router   Router
+	computed func(*connectors.Change) error
+	filter   *filter
+	mask     editor
 }
 
 type step struct {
@@ -61,7 +62,7 @@ func CanRun(class string) bool {
 	return ok && slices.Contains(Supported(), name)
 }
 
-// New compiles the transforms.*, predicates.*, silver.filter and silver.columns.mask of a connector's configuration, whose references
+// New compiles the transforms.*, predicates.*, silver.columns.computed, silver.filter and silver.columns.mask of a connector's configuration, whose references
 // are resolved. A configuration without any gives an empty chain. The error joins a *ConfigError for each key that is wrong.
 func New(config map[string]string) (*Chain, error) {
 	var errs []error
@@ -90,6 +91,11 @@ func New(config map[string]string) (*Chain, error) {
 		}
 	}
 	var err error
+	if text := strings.TrimSpace(config[computedKey]); text != "" {
+		if c.computed, err = newComputed(text, len(list(config["silver.keys"])) > 0); err != nil {
+			fail("", err)
+		}
+	}
 	if text := strings.TrimSpace(config[filterKey]); text != "" {
 		if c.filter, err = newFilter(text, len(list(config["silver.keys"])) > 0); err != nil {
 			fail("", err)
@@ -148,7 +154,7 @@ func (c *Chain) add(alias string, s settings, predicates map[string]predicate) e
 
 // Empty tells that the chain changes nothing.
 func (c *Chain) Empty() bool {
-	return c == nil || len(c.steps) == 0 && c.filter == nil && c.mask == nil
+	return c == nil || len(c.steps) == 0 && c.computed == nil && c.filter == nil && c.mask == nil
 }
 
 // NeedsBefore tells that silver.filter looks at before images, which decoders leave out where a merge needs none.
@@ -179,6 +185,11 @@ func (c *Chain) Apply(change *connectors.Change) (keep bool, err error) {
 		}
 		if !keep {
 			return false, nil
+		}
+	}
+	if c.computed != nil {
+		if err := c.computed(change); err != nil {
+			return false, refused(computedKey, err)
 		}
 	}
 	if c.filter != nil {

@@ -2,7 +2,7 @@
 // MaskField and InsertField ($Value: both images; $Key: the keys), Filter, RegexRouter, with the predicates
 // TopicNameMatches, HasHeaderKey and RecordIsTombstone. Class names and settings are those of Kafka Connect.
 //
-// Behind the transforms it runs silver.filter, an expression of CEL over the row, and the masks of silver.columns.mask.
+// Behind the transforms it runs silver.columns.computed, a map of CEL from column to expression, silver.filter, an expression over the row, and the masks of silver.columns.mask.
 //
 // Key types: Chain (all of that, compiled by New), Wrap (a Decoder that runs a Chain on what another one decodes), Router (what
 // RegexRouters do to names of topics, without a record). Failure: a change that can't be transformed makes its record a dead letter of stage

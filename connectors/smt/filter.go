@@ -2,7 +2,6 @@ package smt
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -46,11 +45,7 @@ func newFilter(text string, hasKeys bool) (*filter, error) {
 	}
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
-		var all []string
-		for _, e := range issues.Errors() {
-			all = append(all, fmt.Sprintf("line %d, column %d: %s", e.Location.Line(), e.Location.Column()+1, e.Message))
-		}
-		return nil, wrong(filterKey, "%s", strings.Join(all, "; "))
+		return nil, wrong(filterKey, "%s", mistakes(issues))
 	}
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, wrong(filterKey, "line 1, column 1: the expression gives %s, and is to give true or false", t)
