@@ -155,7 +155,7 @@ func (a *applier) setTopics(c *connector, topics []*raftv1.Topic) map[string]str
 			t.ID = was
 		case t.ID != was:
 			recreated[t.Name] = fmt.Sprintf("topic %s was deleted and created again (its id was %s and is %s), so its offsets begin anew "+
-				"and do not continue what the tables hold; restart the task to go on with the new topic", t.Name, was, t.ID)
+				"and do not continue what the tables hold; point bronze.path and silver.path at other tables, or move these away, and restart the tasks", t.Name, was, t.ID)
 			a.emit(Event{Kind: TopicRecreated, Connector: c.Name, Text: t.Name})
 		}
 		next[t.Name] = t
