@@ -281,13 +281,13 @@ func (p *planner) lightest(it *item) int {
 	return best
 }
 
-// nearest is the node with most of the table's partitions among those that are not overloaded.
+// nearest is the node with most of the table's partitions among those that it does not overload: balancing would only undo that.
 func (p *planner) nearest(it *item) int {
 	limit := p.roomy()
 	best := -1
 	var bestNear int64
 	for n := range p.nodes {
-		if p.nodes[n].Draining || p.load[n] > limit {
+		if p.nodes[n].Draining || p.load[n]+it.cost > limit {
 			continue
 		}
 		near := p.affinity(it, n)

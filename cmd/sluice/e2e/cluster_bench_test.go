@@ -235,6 +235,9 @@ func (c *cluster) watchPauses(tb testing.TB, w *wide) *pauses {
 			return
 		}
 		if last, ok := p.last[task]; ok {
+			if d := now.Sub(last); d > time.Second {
+				tb.Logf("%s stood still for %s until %s (machine: %s)", task, d.Round(time.Millisecond), now.Format("15:04:05.000"), loadAverage())
+			}
 			p.worst[task] = max(p.worst[task], now.Sub(last))
 		}
 		p.at[task], p.last[task] = at, now
