@@ -18,7 +18,11 @@ func (c *Commit) conflicts(ctx context.Context, winner *Actions, next *Snapshot)
 		if c.metadata != nil || len(c.features) > 0 {
 			return ErrProtocolChanged
 		}
-		if err := next.CheckWritable(); err != nil {
+		check := next.CheckWritable
+		if c.rearrange {
+			check = next.CheckMaintainable
+		}
+		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrProtocolChanged, err)
 		}
 	}

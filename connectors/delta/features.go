@@ -184,17 +184,14 @@ func readable(p *Protocol) error {
 	return nil
 }
 
-// writable tells whether we may write data into a table of this protocol, metadata and schema.
-func writable(p *Protocol, m *Metadata, s schema.Schema) error {
+// maintainable tells whether we may look after a table of this protocol: rewrite its files, delete what it does not use.
+func maintainable(p *Protocol) error {
 	if err := readable(p); err != nil {
 		return err
 	}
-	refuse := func(format string, args ...any) error {
-		return &UnsupportedError{Write: true, Protocol: p, Reason: fmt.Sprintf(format, args...)}
-	}
 	if p.MinWriterVersion > 7 {
-		return refuse("it wants writers of protocol version %d, this software writes up to 7 (a newer release could)",
-			p.MinWriterVersion)
+		return &UnsupportedError{Write: true, Protocol: p, Reason: fmt.Sprintf("it wants writers of protocol version %d, this software writes up to 7 (a newer release could)",
+			p.MinWriterVersion)}
 	}
 	var bad []string
 	if p.MinWriterVersion == 7 {
@@ -206,6 +203,17 @@ func writable(p *Protocol, m *Metadata, s schema.Schema) error {
 	}
 	if len(bad) > 0 {
 		return &UnsupportedError{Write: true, Features: bad, Protocol: p}
+	}
+	return nil
+}
+
+// writable tells whether we may write new rows into a table of this protocol, metadata and schema.
+func writable(p *Protocol, m *Metadata, s schema.Schema) error {
+	if err := maintainable(p); err != nil {
+		return err
+	}
+	refuse := func(format string, args ...any) error {
+		return &UnsupportedError{Write: true, Protocol: p, Reason: fmt.Sprintf(format, args...)}
 	}
 	// Features that are harmless until they are used, and need SQL when they are.
 	if p.Has(FeatureCheckConstraints) {

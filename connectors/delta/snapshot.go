@@ -109,6 +109,10 @@ func (s *Snapshot) PropertyIs(name string) bool {
 	return strings.EqualFold(s.Metadata.Configuration[name], "true")
 }
 
+// CheckMaintainable tells why the table can't be looked after here (its files rewritten, what it does not use deleted): an *UnsupportedError, or
+// nil. Tables whose new rows need SQL, for constraints and generated columns, can.
+func (s *Snapshot) CheckMaintainable() error { return maintainable(s.Protocol) }
+
 // CheckWritable tells why the table can't be written here: an *UnsupportedError, or nil.
 func (s *Snapshot) CheckWritable() error { return writable(s.Protocol, s.Metadata, s.schema) }
 

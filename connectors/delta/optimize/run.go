@@ -38,7 +38,7 @@ func Run(ctx context.Context, t *delta.Table, o Options) (Result, error) {
 	if err != nil {
 		return res, err
 	}
-	if err := s.CheckWritable(); err != nil {
+	if err := s.CheckMaintainable(); err != nil {
 		return res, err
 	}
 	bins := Plan(s, o)

@@ -56,7 +56,7 @@ func Make(ctx context.Context, s *delta.Snapshot, o Options) (*Plan, error) {
 	t := s.Table()
 	fail := func(err error) (*Plan, error) { return nil, fmt.Errorf("vacuum %s: %w", t.URL(), err) }
 	// A writer feature that is not known here may keep files in ways that are not known either (vacuumProtocolCheck).
-	if err := s.CheckWritable(); err != nil {
+	if err := s.CheckMaintainable(); err != nil {
 		return fail(err)
 	}
 	own := DefaultRetention
