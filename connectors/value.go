@@ -2,6 +2,7 @@ package connectors
 
 import (
 	"math"
+	"slices"
 
 	"sluice.io/sluice/connectors/schema"
 )
@@ -144,9 +145,37 @@ func (s *Shape) Index(name string) int {
 type Row struct {
 	Shape  *Shape
 	Values []Value
-	// Rescued are the texts of values that their columns cannot hold exactly (an infinite timestamp, a year above
-	// 9999, a decimal that is too long, a lone surrogate): nothing is lost (D6). Usually nil.
-	Rescued []Rescued
+
+	rescued *[]Rescued // nil mostly; apart, so that a row is small
+}
+
+// NewRow makes a row; see Rescued.
+func NewRow(shape *Shape, values []Value, rescued []Rescued) Row {
+	r := Row{Shape: shape, Values: values}
+	r.SetRescued(rescued)
+	return r
+}
+
+// Rescued are the texts of values that their columns cannot hold exactly (an infinite timestamp, a year above 9999, a decimal
+// that is too long, a lone surrogate): nothing is lost (D6). Usually nil.
+func (r Row) Rescued() []Rescued {
+	if r.rescued == nil {
+		return nil
+	}
+	return *r.rescued
+}
+
+// SetRescued replaces Rescued. Copies of the row keep theirs.
+func (r *Row) SetRescued(x []Rescued) {
+	r.rescued = nil
+	if len(x) > 0 {
+		r.rescued = &x
+	}
+}
+
+// Rescue adds to Rescued. Copies of the row keep theirs.
+func (r *Row) Rescue(x Rescued) {
+	r.SetRescued(append(slices.Clone(r.Rescued()), x))
 }
 
 // Rescued is a value that the type of its column cannot hold: Text is what the event said, in a form for people. The

@@ -81,9 +81,9 @@ func newReplace(s settings) (editor, error) {
 		out := connectors.Row{Shape: p.shape, Values: make([]connectors.Value, len(p.from))}
 		for i, j := range p.from {
 			out.Values[i] = r.Values[j]
-			for _, x := range r.Rescued {
+			for _, x := range r.Rescued() {
 				if x.Column == j {
-					out.Rescued = append(out.Rescued, connectors.Rescued{Column: i, Text: x.Text})
+					out.Rescue(connectors.Rescued{Column: i, Text: x.Text})
 				}
 			}
 		}
@@ -114,7 +114,7 @@ func newMask(s settings) (editor, error) {
 		}
 		out := r
 		out.Values = slices.Clone(r.Values)
-		out.Rescued = slices.DeleteFunc(slices.Clone(r.Rescued), func(x connectors.Rescued) bool { return slices.Contains(at, x.Column) })
+		out.SetRescued(slices.DeleteFunc(slices.Clone(r.Rescued()), func(x connectors.Rescued) bool { return slices.Contains(at, x.Column) }))
 		for _, i := range at {
 			if out.Values[i], err = masked(r.Values[i], replacement); err != nil {
 				return r, fmt.Errorf("column %s: %w", r.Shape.Names[i], err)
@@ -233,7 +233,7 @@ func newInsert(s settings) (editor, error) {
 		if err != nil {
 			return r, err
 		}
-		out := connectors.Row{Shape: p.shape, Values: make([]connectors.Value, len(p.shape.Names)), Rescued: r.Rescued}
+		out := connectors.NewRow(p.shape, make([]connectors.Value, len(p.shape.Names)), r.Rescued())
 		copy(out.Values, r.Values)
 		for k, i := range p.at {
 			out.Values[i] = adds[k].of(c)

@@ -50,11 +50,11 @@ func newHash(columns []string, salt string) (editor, error) {
 		}
 		out := connectors.Row{Shape: p.shape, Values: slices.Clone(r.Values)}
 		rescued := map[int]string{}
-		for _, x := range r.Rescued {
+		for _, x := range r.Rescued() {
 			if slices.Contains(p.at, x.Column) {
 				rescued[x.Column] = x.Text // the event's text, which says more than the value
 			} else {
-				out.Rescued = append(out.Rescued, x)
+				out.Rescue(x)
 			}
 		}
 		for _, i := range p.at {

@@ -12,8 +12,8 @@ const pkg = "org.apache.kafka.connect.transforms."
 
 func change() *connectors.Change {
 	sh := &connectors.Shape{Names: []string{"id", "name", "pin"}, Types: []schema.Type{schema.Of(schema.Long), schema.Of(schema.String), schema.DecimalOf(5, 2)}}
-	row := connectors.Row{Shape: sh, Values: []connectors.Value{connectors.Int(schema.Long, 7), connectors.Text("Ann"), connectors.Dec("\x64", 2)},
-		Rescued: []connectors.Rescued{{Column: 1, Text: "x"}}}
+	row := connectors.NewRow(sh, []connectors.Value{connectors.Int(schema.Long, 7), connectors.Text("Ann"), connectors.Dec("\x64", 2)},
+		[]connectors.Rescued{{Column: 1, Text: "x"}})
 	return &connectors.Change{Record: &connectors.Record{Topic: "shop.public.orders", Partition: 2, Offset: 9, TimestampMs: 5,
 		Value: []byte("{}"), Headers: []connectors.Header{{Key: "trace"}}},
 		Key: connectors.Row{Shape: &connectors.Shape{Names: []string{"id"}}, Values: row.Values[:1]}, After: row}
@@ -37,7 +37,7 @@ func TestReplaceField(t *testing.T) {
 	if keep, err := ch.Apply(c); !keep || err != nil {
 		t.Fatal(keep, err)
 	}
-	if got := strings.Join(c.After.Shape.Names, ","); got != "full,pin" || c.After.Get("full").Str != "Ann" || c.After.Shape.Types[1].Scale != 2 || c.After.Rescued[0].Column != 0 {
+	if got := strings.Join(c.After.Shape.Names, ","); got != "full,pin" || c.After.Get("full").Str != "Ann" || c.After.Shape.Types[1].Scale != 2 || c.After.Rescued()[0].Column != 0 {
 		t.Errorf("%s %+v", got, c.After)
 	}
 	if c.Key.Get("key").Int != 7 || len(before.Shape.Names) != 3 {
@@ -62,7 +62,7 @@ func TestMaskAndInsert(t *testing.T) {
 	if c.After.Get("name").Str != "" || c.After.Get("pin").Str != "\x00" || c.After.Get("o").Int != 9 || c.After.Get("t").Str != "shop.public.orders" || c.After.Get("s").Str != "v" {
 		t.Errorf("%+v", c.After)
 	}
-	if len(c.After.Shape.Types) != 6 || c.After.Shape.Types[4].Kind != schema.Long || len(c.After.Rescued) != 0 {
+	if len(c.After.Shape.Types) != 6 || c.After.Shape.Types[4].Kind != schema.Long || len(c.After.Rescued()) != 0 {
 		t.Errorf("%+v", c.After)
 	}
 	if values[1].Str != "Ann" {

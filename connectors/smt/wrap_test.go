@@ -163,7 +163,8 @@ func TestHash(t *testing.T) {
 	t.Parallel()
 	ch := chain(t, map[string]string{"silver.columns.mask": "id, pin, name", "silver.columns.mask.salt": "pepper", "silver.filter": "after.pin == 1.0"})
 	c := change()
-	c.Op, c.After.Rescued = connectors.Update, nil
+	c.Op = connectors.Update
+	c.After.SetRescued(nil)
 	values := c.After.Values
 	if keep, err := ch.Apply(c); !keep || err != nil || c.Filtered {
 		t.Fatal(keep, err, c.Filtered)
@@ -181,7 +182,7 @@ func TestHash(t *testing.T) {
 	d := change()
 	d.After.Values[1], d.After.Values[2] = connectors.NullValue(), connectors.UnavailableValue()
 	d.Kind = connectors.Control // the filter passes it
-	if _, err := ch.Apply(d); err != nil || d.After.Values[2].State != connectors.Unavailable || len(d.After.Rescued) != 0 {
+	if _, err := ch.Apply(d); err != nil || d.After.Values[2].State != connectors.Unavailable || len(d.After.Rescued()) != 0 {
 		t.Errorf("%v %+v", err, d.After)
 	}
 	if d.After.Values[1].Str == c.After.Values[1].Str {

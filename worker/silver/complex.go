@@ -300,7 +300,7 @@ func (w *work) image(c *connectors.Change, row, key connectors.Row) *fold.Image 
 		img.Vals[i] = connectors.NullValue()
 		rescue(img, i, string(evolve.AppendJSON(nil, v)))
 	}
-	for _, r := range row.Rescued {
+	for _, r := range row.Rescued() {
 		if r.Column < len(row.Shape.Names) {
 			if i := cols.BySource(row.Shape.Names[r.Column]); i >= 0 {
 				var x evolve.Rescue

@@ -223,7 +223,7 @@ func (w *work) whole(e *event) bool {
 // conversion.
 func (w *work) wholeRow(e *event) bool {
 	row := e.c.After
-	if row.Rescued != nil {
+	if row.Rescued() != nil {
 		return false
 	}
 	plan := w.plan(row)

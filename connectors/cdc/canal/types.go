@@ -116,7 +116,7 @@ func (d *Decoder) row(text string, cols *columns) (connectors.Row, error) {
 			return row, connectors.Poison(connectors.ClassBadValue, "column %s: %v", sh.Names[i], err)
 		}
 		if rescued {
-			row.Rescued = append(row.Rescued, connectors.Rescued{Column: i, Text: v.Str})
+			row.Rescue(connectors.Rescued{Column: i, Text: v.Str})
 		}
 		*v = out
 	}

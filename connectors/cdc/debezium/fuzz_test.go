@@ -64,7 +64,7 @@ func checkRows(t *testing.T, c *connectors.Change) {
 				t.Fatalf("column %s is a %s and declared as %s", r.Shape.Names[i], v.Kind, r.Shape.Types[i])
 			}
 		}
-		for _, x := range r.Rescued {
+		for _, x := range r.Rescued() {
 			if x.Column < 0 || x.Column >= len(r.Values) {
 				t.Fatalf("rescued text of column %d of %d", x.Column, len(r.Values))
 			}

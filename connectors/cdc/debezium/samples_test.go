@@ -81,7 +81,7 @@ func render(v connectors.Value) string {
 }
 
 func rescued(row connectors.Row, col string) (string, bool) {
-	for _, r := range row.Rescued {
+	for _, r := range row.Rescued() {
 		if row.Shape.Names[r.Column] == col {
 			return r.Text, true
 		}

@@ -106,7 +106,7 @@ func sameRow(a, b connectors.Row) bool {
 	if a.IsZero() || b.IsZero() {
 		return a.IsZero() == b.IsZero()
 	}
-	return slices.Equal(a.Shape.Names, b.Shape.Names) && slices.Equal(a.Rescued, b.Rescued) &&
+	return slices.Equal(a.Shape.Names, b.Shape.Names) && slices.Equal(a.Rescued(), b.Rescued()) &&
 		slices.EqualFunc(a.Shape.Types, b.Shape.Types, func(x, y schemaType) bool { return x.Equal(y) }) &&
 		slices.EqualFunc(a.Values, b.Values, connectors.Value.Equal)
 }
@@ -124,7 +124,7 @@ func cells(r connectors.Row) row {
 	for i, n := range r.Shape.Names {
 		out[n] = cell{v: r.Values[i]}
 	}
-	for _, x := range r.Rescued {
+	for _, x := range r.Rescued() {
 		n := r.Shape.Names[x.Column]
 		out[n] = cell{v: out[n].v, rescued: x.Text}
 	}

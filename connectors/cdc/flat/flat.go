@@ -154,9 +154,9 @@ func (d *Decoder) split(full connectors.Row, meta map[string]connectors.Value) c
 			continue
 		}
 		row.Values[k] = full.Values[i]
-		for _, x := range full.Rescued {
+		for _, x := range full.Rescued() {
 			if x.Column == i {
-				row.Rescued = append(row.Rescued, connectors.Rescued{Column: k, Text: x.Text})
+				row.Rescue(connectors.Rescued{Column: k, Text: x.Text})
 			}
 		}
 		k++

@@ -264,9 +264,9 @@ func (e *Reader) Without(row connectors.Row, drop func(string) bool) connectors.
 			continue
 		}
 		vals[len(names)] = row.Values[i]
-		for _, x := range row.Rescued {
+		for _, x := range row.Rescued() {
 			if x.Column == i {
-				out.Rescued = append(out.Rescued, connectors.Rescued{Column: len(names), Text: x.Text})
+				out.Rescue(connectors.Rescued{Column: len(names), Text: x.Text})
 			}
 		}
 		names = append(names, name)

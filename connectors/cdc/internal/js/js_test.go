@@ -54,8 +54,8 @@ func plain(t *testing.T, text string) (connectors.Value, string) {
 	if end < 0 {
 		t.Fatalf("%s: %v", text, r.Err)
 	}
-	if len(row.Rescued) > 0 {
-		return row.Values[0], row.Rescued[0].Text
+	if len(row.Rescued()) > 0 {
+		return row.Values[0], row.Rescued()[0].Text
 	}
 	return row.Values[0], ""
 }

@@ -76,7 +76,7 @@ func (r *Reader) rowAs(s string, i int, p *PlainShape) (connectors.Row, int) {
 		}
 		i++
 	}
-	return connectors.Row{Shape: p.Shape, Values: vals, Rescued: r.EndRow()}, i
+	return connectors.NewRow(p.Shape, vals, r.EndRow()), i
 other: // give the values back
 	r.unread(vals)
 	return connectors.Row{}, -1
@@ -120,7 +120,7 @@ func (r *Reader) rowSlow(s string, i int, slot *Slot) (connectors.Row, int) {
 			return connectors.Row{}, -1
 		}
 	}
-	return connectors.Row{Shape: p.Shape, Values: vals, Rescued: r.EndRow()}, i
+	return connectors.NewRow(p.Shape, vals, r.EndRow()), i
 }
 
 // dedup keeps the last of members with the same name.

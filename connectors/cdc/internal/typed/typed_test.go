@@ -97,8 +97,8 @@ func TestSemanticTypes(t *testing.T) {
 			continue
 		}
 		rescued := ""
-		if len(row.Rescued) > 0 {
-			rescued = row.Rescued[0].Text
+		if len(row.Rescued()) > 0 {
+			rescued = row.Rescued()[0].Text
 		}
 		if !row.Values[0].Equal(c.want) || rescued != c.rescued {
 			t.Errorf("%s %s is %+v rescued %q, want %+v %q", c.schema, c.json, row.Values[0], rescued, c.want, c.rescued)

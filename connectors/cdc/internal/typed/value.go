@@ -21,7 +21,7 @@ func (t *Type) Row(r *js.Reader, s string, i int) (connectors.Row, int) {
 	if i = t.members(r, s, i, vals, -1); i < 0 {
 		return connectors.Row{}, -1
 	}
-	return connectors.Row{Shape: t.Shape, Values: vals, Rescued: r.EndRow()}, i
+	return connectors.NewRow(t.Shape, vals, r.EndRow()), i
 }
 
 func (t *Type) members(r *js.Reader, s string, i int, vals []connectors.Value, col int) int {
