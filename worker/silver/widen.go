@@ -16,6 +16,9 @@ import (
 
 // widen rewrites the table's files for columns whose types grew, before rows of the new types are merged.
 func (m *Merger) widen(ctx context.Context) error {
+	if done, err := m.widenInPlace(ctx); done || err != nil {
+		return err
+	}
 	var all []uint32
 	m.idx.Ordinals(func(o uint32, _ *index.File) { all = append(all, o) })
 	grown := m.cols.Widened
@@ -54,7 +57,9 @@ func (m *Merger) widen(ctx context.Context) error {
 // columns are rescued.
 const widenBytes = 1 << 30
 
-func (m *Merger) mayWiden() bool { return m.snap == nil || m.snap.SizeBytes() <= widenBytes }
+func (m *Merger) mayWiden(from, to schema.Type) bool {
+	return m.snap == nil || m.snap.SizeBytes() <= widenBytes || m.full() && widensInPlace(from, to)
+}
 
 // grow converts the columns of a record that have grown.
 func (m *Merger) grow(rec arrow.Record, as, to schema.Schema) (arrow.Record, error) {

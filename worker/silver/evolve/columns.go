@@ -33,8 +33,8 @@ type Policy struct {
 	Include, Exclude []string
 	// CarryAbsent tells that the source leaves out what did not change: a column that is not mentioned is carried over.
 	CarryAbsent bool
-	// MayWiden tells, where it is set, whether the table's files can be rewritten for a wider type now.
-	MayWiden func() bool
+	// MayWiden tells, where it is set, whether a column can have a wider type now: the table's files may have to be rewritten.
+	MayWiden func(from, to schema.Type) bool
 }
 
 // Column is one column of the source in the table.
@@ -242,7 +242,7 @@ func (c *Columns) needs(row connectors.Row, key bool) (out []need, reason string
 			case c.policy.Widen == Reject:
 				return nil, fmt.Sprintf("column %q grows from %s to %s and schema.evolution.widen is reject", name, c.Source[k].Type, to)
 			case c.policy.Widen == Ignore:
-			case c.fresh || Adds(c.Source[k].Type, to) || c.policy.MayWiden == nil || c.policy.MayWiden():
+			case c.fresh || Adds(c.Source[k].Type, to) || c.policy.MayWiden == nil || c.policy.MayWiden(c.Source[k].Type, to):
 				out = append(out, need{k, name, to})
 			}
 		case Other:
