@@ -188,9 +188,9 @@ func (k *computer) row(c *connectors.Change, r *connectors.Row, before bool) err
 	}
 	out := connectors.Row{Shape: p.shape, Values: make([]connectors.Value, len(p.shape.Names))}
 	copy(out.Values, r.Values)
-	for _, x := range r.Rescued {
+	for _, x := range r.Rescued() {
 		if !slices.Contains(p.at, x.Column) {
-			out.Rescued = append(out.Rescued, x)
+			out.Rescue(x)
 		}
 	}
 	image := *c

@@ -16,7 +16,7 @@ func TestComputedColumns(t *testing.T) {
 			'big': after.id > 5, 'n': int(after.id) + 1, 'at': timestamp('2026-01-02T03:04:05Z'), 'bytes': bytes('x'), 'where': table + topic}`,
 		"silver.filter": "after.big", "silver.columns.mask": "lower", "silver.columns.mask.salt": "s"})
 	c := change()
-	c.After.Rescued = nil
+	c.After.SetRescued(nil)
 	c.Before = c.After
 	given := c.After
 	if keep, err := ch.Apply(c); !keep || err != nil {
@@ -52,7 +52,7 @@ func TestComputedColumnsOfWhatIsNotTold(t *testing.T) {
 	ch := chain(t, map[string]string{"silver.columns.computed": `{'x': string(after.name).upperAscii(), 'y': string(after.name) + string(after.pin), 'z': has(after.name)}`})
 	set := func(name, pin connectors.Value) *connectors.Change {
 		c := change()
-		c.After.Rescued = nil
+		c.After.SetRescued(nil)
 		c.After.Values = []connectors.Value{connectors.Int(schema.Long, 7), name, pin}
 		return c
 	}
