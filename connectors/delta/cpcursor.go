@@ -94,6 +94,7 @@ type cursor struct {
 	bools      []bool
 
 	def, rep int16
+	ended    bool // there is no level more
 	here     bool // the current level holds a value, at vi-1
 	ahead    bool // the current level belongs to a row that was not asked for yet
 	err      error
@@ -166,8 +167,8 @@ func (c *cursor) fill() bool {
 
 // next goes to the next level.
 func (c *cursor) next() bool {
-	if c.i >= c.n && (c.err != nil || !c.fill()) {
-		c.here = false
+	if c.i >= c.n && (c.ended || c.err != nil || !c.fill()) {
+		c.here, c.ended = false, true
 		return false
 	}
 	c.def, c.rep = c.defs[c.i], c.reps[c.i]

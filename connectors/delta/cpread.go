@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/parquet"
@@ -258,7 +259,7 @@ func allNull(rg *file.RowGroupReader, col int) bool {
 // read gives the actions of the next at most n rows, nil at the end.
 func (r *actionReader) read(n int64) (*Actions, error) {
 	n = min(n, r.rows)
-	if n <= 0 {
+	if n <= 0 || len(r.all) == 0 { // without a column there is nothing, however many rows
 		return nil, nil
 	}
 	r.rows -= n
@@ -272,6 +273,9 @@ func (r *actionReader) read(n int64) (*Actions, error) {
 		if c.err != nil {
 			return nil, c.err
 		}
+	}
+	if r.rows > 0 && !slices.ContainsFunc(r.all, func(c *cursor) bool { return !c.ended }) {
+		return nil, fmt.Errorf("its columns end %d rows before the footer says", r.rows)
 	}
 	return a, nil
 }
