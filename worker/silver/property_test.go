@@ -25,7 +25,7 @@ import (
 // The laws, each checked against the simulated database over the kinds of sources below:
 //
 //	end state     the table ends with the database's rows; where a source leaves large values out, changes keys and is late inside its
-//	              partitions, all at once, a value may be unknown in the end (docs/exactly-once.md): never a wrong one, never a row too few or too many
+//	              partitions, all at once, a value may be unknown in the end (docs/exactly-once.md): in histories as short as these never a wrong one, never a row too few or too many
 //	D7            any cut into batches, any interleaving of partitions, restarts of the merger at any time: the same rows
 //	replay        merging everything once more changes nothing, _event_id included
 //	lateness      an event that comes late inside its partition changes nothing in the end
