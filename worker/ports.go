@@ -53,9 +53,9 @@ type Options struct {
 
 // shares of Options.MemoryLimit. What is left is for uploads and the garbage collector's slack.
 const (
-	fetchShare = 0.08
-	chunkShare = 0.22
-	hotShare   = 0.15
+	fetchShare = 0.05
+	chunkShare = 0.24
+	hotShare   = 0.10
 	spareShare = 0.05 // memory for changes that waits for its next use
 	pagesShare = 0.05 // and memory for files
 	indexShare = 0.25 // key indexes of all tables together; what is more goes to files
