@@ -2,7 +2,6 @@ package fold
 
 import (
 	"slices"
-	"strings"
 
 	"sluice.io/sluice/connectors"
 )
@@ -30,19 +29,6 @@ type Base struct {
 	Stamp Stamp
 	// Image is the row; nil for a tombstone.
 	Image *Image
-}
-
-// Origin names the key change that the event is a half of, from is the old key. The halves have one position but for its last
-// fields, the order inside the transaction and the sub order.
-func (e *Event) Origin(from Hash) string {
-	b := []byte(e.Tx)
-	if n := len(e.Stamp.Pos) - 9; n > 0 {
-		b = []byte(e.Stamp.Pos[:n])
-	}
-	for i := 56; i >= 0; i -= 8 {
-		b = append(b, byte(from.Lo>>i))
-	}
-	return string(append(b, byte(from.Hi>>24), byte(from.Hi>>16), byte(from.Hi>>8), byte(from.Hi)))
 }
 
 // Fill is an older image that came late for the key that a row had before a key change: it tells columns that the row
@@ -211,47 +197,6 @@ func (f *folder) repeats(e *Event) bool {
 	return b.Image != nil && !b.Image.Deleted && e.Image != nil && e.Image.Meta.Op == b.Image.Meta.Op && equalKnown(e.Image, b.Image)
 }
 
-// twice tells whether b repeats a, the event before it in order.
-func twice(a, b *Event) bool {
-	if a.Stamp.Off == b.Stamp.Off && a.Stamp.Part == b.Stamp.Part && a.Sub != b.Sub {
-		return false
-	}
-	if Compare(a.Stamp, b.Stamp) == 0 {
-		return true
-	}
-	if b.Stamp.Pos == "" || a.Stamp.Pos != b.Stamp.Pos || a.Stamp.Epoch != b.Stamp.Epoch || a.Op != b.Op || a.Image == nil != (b.Image == nil) {
-		return false
-	}
-	return a.Image == nil || a.Image.Meta.Op == b.Image.Meta.Op && len(a.Image.Vals) == len(b.Image.Vals) && sameStates(a.Image, b.Image)
-}
-
-func sameStates(a, b *Image) bool {
-	for i := range a.Vals {
-		if !a.Vals[i].Equal(b.Vals[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// equalKnown tells whether two images agree in all that the first one tells.
-func equalKnown(e, row *Image) bool {
-	for i := range e.Vals {
-		v := &e.Vals[i]
-		if Gaps(v) {
-			continue
-		}
-		o := row.at(i)
-		if v.State != connectors.Present && o.State != connectors.Present {
-			continue
-		}
-		if !v.Equal(o) {
-			return false
-		}
-	}
-	return true
-}
-
 // base puts the row of the table in its place among the events.
 func (f *folder) base() {
 	b := f.in.Base
@@ -331,31 +276,12 @@ func (f *folder) fill(img *Image) bool {
 	return learned
 }
 
-func carriedCols(m *Image) []int {
-	cols := make([]int, 0, len(m.From))
-	for c := range m.From {
-		cols = append(cols, c)
-	}
-	slices.Sort(cols)
-	return cols
-}
-
 // known gives when the events before the base told a column, if they did.
 func (f *folder) known(col int) (Stamp, bool) {
 	if col >= len(f.img.Vals) || Gaps(&f.img.Vals[col]) {
 		return Stamp{}, false
 	}
 	return f.img.told(col), true
-}
-
-// SinceBirth tells whether an event of a key is not older than the key change by which its row came: what is older told of
-// another row.
-func SinceBirth(origin string, t Stamp) bool {
-	n := len(origin) - 12
-	if n <= 0 || len(t.Pos) < n {
-		return true
-	}
-	return t.Pos[:n] >= origin[:n]
 }
 
 func (s Stamp) set() bool { return s.Pos != "" || s.Off != 0 || s.Part != 0 || s.Epoch != 0 }
@@ -563,97 +489,4 @@ func (f *folder) done() Output {
 		}
 	}
 	return *o
-}
-
-// TxKey names the transaction of a change, "" where nothing tells it: the transaction block, or the part of the position that
-// is the same for all changes of a transaction.
-func TxKey(c *connectors.Change) string {
-	if g := c.Tx().Group; g != "" {
-		return g
-	}
-	if c.Source == nil || c.Op == connectors.Read {
-		return ""
-	}
-	n := TxLen(c.Source)
-	if n == 0 || len(c.Position) < n {
-		return ""
-	}
-	return string(c.Position[:n])
-}
-
-// TxLen is how many bytes of a source's positions are the same for all changes of a transaction, 0 where none tell it.
-func TxLen(s *connectors.Source) int {
-	if s == nil {
-		return 0
-	}
-	switch strings.ToLower(s.Connector) {
-	case "postgresql": // the commit before this transaction's
-		return 8
-	case "mariadb": // the GTID's sequence
-		return 8
-	case "sqlserver": // the commit
-		return 10
-	case "oracle":
-		return 16
-	}
-	return 0
-}
-
-// ByHash orders by hash, for outputs that must not depend on the order of maps.
-func ByHash(a, b Hash) int {
-	if a.Lo != b.Lo {
-		return cmp(a.Lo, b.Lo)
-	}
-	return cmp(a.Hi, b.Hi)
-}
-
-// Prefix gives the events that are older than a sequence.
-func Prefix(ev []Event, before Stamp) []Event {
-	var out []Event
-	for i := range ev {
-		if Compare(ev[i].Stamp, before) < 0 {
-			out = append(out, ev[i])
-		}
-	}
-	return out
-}
-
-// Same tells whether the outcome of a fold is what the table shows already.
-func (o *Output) Same(base *Base) bool {
-	switch {
-	case base == nil:
-		return !o.Dead && o.Image == nil
-	case base.Image == nil:
-		return o.Dead && Compare(o.Stamp, base.Stamp) == 0
-	case o.Image == nil:
-		return false
-	}
-	return sameImage(o.Image, base.Image)
-}
-
-// sameImage tells whether two images make the same row.
-func sameImage(a, b *Image) bool {
-	if a.Stamp.Seq() != b.Stamp.Seq() || a.Meta != b.Meta || a.Deleted != b.Deleted || a.Origin != b.Origin || a.Guess != b.Guess || len(a.From) != len(b.From) || len(a.Rescue) != len(b.Rescue) {
-		return false
-	}
-	for c, s := range a.From {
-		if t, ok := b.From[c]; !ok || s.Seq() != t.Seq() {
-			return false
-		}
-	}
-	for c, r := range a.Rescue {
-		if b.Rescue[c] != r {
-			return false
-		}
-	}
-	for i := 0; i < max(len(a.Vals), len(b.Vals)); i++ {
-		x, y := a.at(i), b.at(i)
-		if x.State != connectors.Present && y.State != connectors.Present {
-			continue
-		}
-		if !x.Equal(y) {
-			return false
-		}
-	}
-	return true
 }
