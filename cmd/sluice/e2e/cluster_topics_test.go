@@ -39,13 +39,19 @@ func TestClusterTopics(t *testing.T) {
 	// produce writes to a topic as soon as this client knows its partitions.
 	produce := func(topic string) {
 		t.Helper()
+		if topic == w.topics[0] {
+			proc.Eventually(t, time.Minute, "the test's own client knows the new partitions", func() (bool, string) {
+				c.client.ForceMetadataRefresh()
+				leader, _, err := c.client.PartitionLeader(topic, 2)
+				return err == nil && leader >= 0, fmt.Sprint(leader, err)
+			})
+		}
 		for id := range 300 {
 			if err := c.client.ProduceSync(context.Background(), w.event(topic, id, 'u')).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	c.client.ForceMetadataRefresh()
 	began := time.Now()
 	produce(w.topics[0])
 	n.caughtUp(t, "shop", w.ends, w.feeds(), time.Minute)
