@@ -391,6 +391,22 @@ func TestWrongConfigurationFailsWithTheReason(t *testing.T) {
 	})
 }
 
+// A column that no row has is nothing that passes: the table's task fails, and says what to do.
+func TestPartitionColumnThatIsNotThereFails(t *testing.T) {
+	w := newWorld(t, mem.New("lake"))
+	w.b.Topic(topic, 1)
+	w.produce(0, 0, 3)
+	w.start()
+	w.c.set(func() {
+		w.c.conns = []ownership.Connector{connector("c", "silver.partition.by", "nope")}
+		w.c.mine = own(5, partitionTask(0, 0), tableTask())
+	})
+	until(t, "FAILED", func() bool {
+		s := w.c.status(tableTask().ID)
+		return s.State == ownership.Failed && strings.Contains(s.Trace, `there is no column "nope"`) && strings.Contains(s.Trace, "change silver.partition.by")
+	})
+}
+
 func TestBrokerDownIsRiddenOut(t *testing.T) {
 	w := newWorld(t, mem.New("lake"))
 	w.b.Topic(topic, 1)

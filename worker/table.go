@@ -113,7 +113,7 @@ func (u *run) table(cfg *config.Sink) error {
 		x.feed.follow(x)
 		defer x.feed.unfollow(x)
 	}
-	return mergeError(t.follow(u.ctx))
+	return t.follow(u.ctx)
 }
 
 // mergeError tells errors of silver that pass from those that do not.
@@ -123,6 +123,9 @@ func mergeError(err error) error {
 	}
 	if errors.Is(err, silver.ErrReplaced) {
 		return commit.Permanent(fmt.Errorf("%w; restart the task to merge into what is there now", err))
+	}
+	if errors.Is(err, silver.ErrPartition) {
+		return commit.Permanent(fmt.Errorf("%w; change silver.partition.by, or give the connector another silver.path", err))
 	}
 	if errors.Is(err, silver.ErrIndex) { // D8
 		return commit.Permanent(fmt.Errorf("%w; restart the task to build the index anew from the table", err))
@@ -147,10 +150,11 @@ func (t *tableRun) follow(ctx context.Context) error {
 		if err == nil && !did && time.Since(busy) > idleFlush {
 			err = t.mergers.idle(ctx)
 		}
+		err = mergeError(err)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && (!commit.Transient(err) || errors.Is(err, silver.ErrFenced) || errors.Is(err, silver.ErrReplaced) || errors.Is(err, silver.ErrIndex)):
+		case err != nil && (!commit.Transient(err) || errors.Is(err, silver.ErrFenced)):
 			return err
 		case err != nil:
 			text := err.Error()
