@@ -132,6 +132,7 @@ type computer struct {
 	hasKeys bool
 	known   plans[computedPlan]
 	vars    filterVars
+	image   connectors.Change // the change with the image that is computed from as After
 }
 
 // computedPlan is the shape with the computed columns, and where they are.
@@ -193,10 +194,10 @@ func (k *computer) row(c *connectors.Change, r *connectors.Row, before bool) err
 			out.Rescue(x)
 		}
 	}
-	image := *c
-	image.After = *r
-	k.vars.c = &image
-	defer func() { k.vars.c = nil }()
+	k.image = *c
+	k.image.After = *r
+	k.vars.c = &k.image
+	defer func() { k.image = connectors.Change{} }()
 	for i := range k.cols {
 		v, err := k.cols[i].value(&k.vars, *r, c.AbsentIsNull && !before)
 		if err != nil {
