@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) devCommand() *cobra.Command {
-	o := dev.Options{}
+	o := dev.Options{Program: os.Args[0]}
 	var data string
 	var fast bool
 	c := &cobra.Command{

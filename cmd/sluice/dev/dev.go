@@ -38,6 +38,8 @@ type Options struct {
 	// Settings of the node; data.dir, lake.url and kafka.* are set here.
 	Settings *settings.Settings
 	Version  string
+	// Program is how the user calls the binary, for the commands that are shown. Default sluice.
+	Program string
 	// Log gets the node's lines; Out the view.
 	Log slog.Handler
 	Out io.Writer
@@ -56,6 +58,9 @@ const connector = "shop"
 
 // Run runs the pipeline until ctx ends.
 func Run(ctx context.Context, o Options) error {
+	if o.Program == "" {
+		o.Program = "sluice"
+	}
 	if o.Every == 0 {
 		o.Every = 5 * time.Second
 	}
@@ -249,13 +254,13 @@ func (o Options) farewell(lake string, s *shop.Shop) {
 	o.say(`
 The tables are in %[1]s. Look at them:
 
-  sluice table list %[1]s
-  sluice table cat %[2]s --limit 10
+  %[4]s table list %[1]s
+  %[4]s table cat %[2]s --limit 10
 
   DuckDB:  duckdb -c "INSTALL delta; LOAD delta; SELECT status, count(*), sum(total) FROM delta_scan('%[2]s') GROUP BY status"
   Polars:  python -c "import polars as pl; print(pl.scan_delta('%[2]s').group_by('status').len().collect())"
 
-'sluice dev' again goes on where this ended; deleting %[3]s begins anew.`, lake, path, o.Data)
+'%[4]s dev' again goes on where this ended; deleting %[3]s begins anew.`, lake, path, o.Data, o.Program)
 }
 
 // explain adds the way out to errors that a newcomer can meet.
