@@ -1,91 +1,26 @@
 package coordinator
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"sluice.io/sluice/coordinator/peer"
 	"sluice.io/sluice/internal/ownership"
+	"sluice.io/sluice/internal/testkit/proc"
 )
 
-// authority makes certificates for a test.
-type authority struct {
-	t    testing.TB
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.cert, a.key = a.sign("ca", tmpl, nil)
-	return a
-}
-
-func (a *authority) sign(name string, tmpl *x509.Certificate, parent *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	by, byKey := tmpl, key
-	if parent != nil {
-		by, byKey = parent.cert, parent.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, by, &key.PublicKey, byKey)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.write(name+".crt", "CERTIFICATE", der)
-	a.write(name+".key", "EC PRIVATE KEY", keyDER)
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-func (a *authority) write(name, kind string, der []byte) {
-	a.t.Helper()
-	if err := os.WriteFile(filepath.Join(a.dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-func (a *authority) node(name string) peer.TLSFiles {
-	a.t.Helper()
-	a.sign(name, &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a)
-	return peer.TLSFiles{CA: filepath.Join(a.dir, "ca.crt"), Cert: filepath.Join(a.dir, name+".crt"), Key: filepath.Join(a.dir, name+".key")}
+func issue(tb testing.TB, a *proc.Authority, name string, change func(*x509.Certificate)) peer.TLSFiles {
+	tb.Helper()
+	ca, cert, key := a.Issue(tb, name, change)
+	return peer.TLSFiles{CA: ca, Cert: cert, Key: key}
 }
 
 func TestPeersInMutualTLS(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t)
-	k := newCluster(t, 3, nil, func(i int, o *Options) { o.TLS = ca.node(o.NodeID) })
+	ca := proc.NewAuthority(t, "an authority")
+	k := newCluster(t, 3, nil, func(i int, o *Options) { o.TLS = issue(t, ca, o.NodeID, nil) })
 	k.startAll()
 	k.voters(3)
 	if _, err := k.nodes[2].c.Create(t.Context(), "c", nil, ownership.TargetRunning); err != nil {
@@ -99,21 +34,58 @@ func TestPeersInMutualTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Neither a stranger's certificate nor none gets in.
-	other := newAuthority(t)
-	for name, files := range map[string]peer.TLSFiles{"stranger": other.node("n9"), "plain": {}} {
+	// Neither a stranger's certificate nor none gets in, nor one for another host; each learns why.
+	other := issue(t, proc.NewAuthority(t, "another authority"), "n9", nil)
+	for _, x := range []struct {
+		name  string
+		files peer.TLSFiles
+		says  string
+	}{
+		{"stranger", other, "x509: certificate signed by unknown authority"},
+		{"plain", peer.TLSFiles{}, "is peer.tls set on that node, and not on this one?"},
+	} {
 		o := Options{
-			NodeID: "n9", DataDir: t.TempDir(), PeerListen: ports(t, 1)[0], Join: k.addrs, Timing: quick(), TLS: files, Logger: testLogger(t),
+			NodeID: "n9", DataDir: t.TempDir(), PeerListen: ports(t, 1)[0], Join: k.addrs, Timing: quick(), TLS: x.files, Logger: testLogger(t),
 		}
 		n := &testNode{t: t, opts: o, running: map[ownership.TaskID]uint64{}}
 		n.start()
-		eventually(t, name+" to be refused", func() bool { return strings.Contains(n.c.Stage(), "no answer from") })
+		eventually(t, x.name+" to be refused with a reason", func() bool {
+			return strings.Contains(n.c.Stage(), "no answer from") && strings.Contains(n.c.Stage(), x.says)
+		})
 		if n.c.ClusterID() != "" {
-			t.Errorf("%s got in", name)
+			t.Errorf("%s got in", x.name)
 		}
 		n.kill()
 	}
-	if _, err := New(Options{NodeID: "x", PeerListen: "127.0.0.1:0", TLS: peer.TLSFiles{CA: "/nowhere"}}); err == nil || !strings.Contains(err.Error(), "peer.tls") {
-		t.Errorf("half a configuration: %v", err)
+}
+
+// TestTLSFilesThatNoPeerTakes are refused at the start, with what is wrong about them.
+func TestTLSFilesThatNoPeerTakes(t *testing.T) {
+	t.Parallel()
+	ca, other := proc.NewAuthority(t, "an authority"), proc.NewAuthority(t, "another authority")
+	good := issue(t, ca, "good", nil)
+	foreign := issue(t, other, "foreign", nil)
+	foreign.CA = good.CA
+	swapped := good
+	swapped.Key = foreign.Key
+	for _, x := range []struct {
+		name  string
+		files peer.TLSFiles
+		says  []string
+	}{
+		{"half", peer.TLSFiles{CA: "/nowhere"}, []string{"peer.tls.ca", "peer.tls.cert", "peer.tls.key"}},
+		{"missing", peer.TLSFiles{CA: "/nowhere", Cert: good.Cert, Key: good.Key}, []string{"peer.tls.ca", "/nowhere"}},
+		{"no certificate", peer.TLSFiles{CA: good.Key, Cert: good.Cert, Key: good.Key}, []string{"peer.tls.ca", "holds no certificate"}},
+		{"another key", swapped, []string{"peer.tls.key", "private key does not match"}},
+		{"another authority", foreign, []string{"not of the authority in peer.tls.ca"}},
+		{"expired", issue(t, ca, "old", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), []string{"peer.tls.cert", "expired"}},
+		{"server only", issue(t, ca, "server", func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] }), []string{"clientAuth"}},
+	} {
+		_, err := New(Options{NodeID: "x", PeerListen: "127.0.0.1:0", TLS: x.files})
+		for _, want := range x.says {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v does not say %q", x.name, err, want)
+			}
+		}
 	}
 }

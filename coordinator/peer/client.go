@@ -3,9 +3,12 @@ package peer
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	peerv1 "sluice.io/sluice/proto/peer/v1"
@@ -54,6 +57,9 @@ func (c *Client) connect(ctx context.Context, address string, kind byte) (net.Co
 		tc := tls.Client(raw, conf)
 		if err := tc.HandshakeContext(ctx); err != nil {
 			_ = raw.Close()
+			if hungUp(err) {
+				err = errNoTLS
+			}
 			return nil, fmt.Errorf("TLS with peer %s: %w", address, err)
 		}
 		conn = tc
@@ -94,7 +100,21 @@ func (c *Client) Call(ctx context.Context, address string, req *peerv1.Request) 
 	if err != nil {
 		return nil, fmt.Errorf("reach peer %s: %w", address, err)
 	}
-	return c.exchange(ctx, address, conn, req)
+	resp, err := c.exchange(ctx, address, conn, req)
+	if c.tls == nil && hungUp(err) {
+		err = fmt.Errorf("ask peer %s: %w", address, errHungUp)
+	}
+	return resp, err
+}
+
+// Where one node has TLS and the other has not, both only see that the connection ends.
+var (
+	errNoTLS  = errors.New("it ended the connection before TLS was there; is peer.tls set on that node, too?")
+	errHungUp = errors.New("it ended the connection without an answer; is peer.tls set on that node, and not on this one?")
+)
+
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 func (c *Client) exchange(ctx context.Context, address string, conn net.Conn, req *peerv1.Request) (*peerv1.Response, error) {

@@ -13,11 +13,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"sluice.io/sluice/cmd/sluice/settings"
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/connectors/store"
 	"sluice.io/sluice/connectors/store/blob"
 	"sluice.io/sluice/connectors/store/stores"
+	"sluice.io/sluice/coordinator/peer"
 )
 
 // checkProperties tells what is wrong with the settings under kafka., without connecting.
@@ -30,6 +32,15 @@ func checkProperties(p kafka.Properties) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// checkPeerTLS tells what is wrong with the files of TLS between nodes, before a peer refuses them.
+func checkPeerTLS(s *settings.Settings) error {
+	if s.PeerTLS == (peer.TLSFiles{}) {
+		return nil
+	}
+	_, err := s.PeerTLS.Load()
+	return err
 }
 
 // checkSurroundings looks whether lake and broker of the settings can be reached. Where the node has a Raft log already it was

@@ -10,6 +10,7 @@ import (
 	"sluice.io/sluice/cmd/sluice/settings"
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
+	"sluice.io/sluice/coordinator/peer"
 )
 
 // Finding is one line of a diagnosis. Problem is empty when all is well.
@@ -45,6 +46,9 @@ func Diagnose(ctx context.Context, s *settings.Settings) []Finding {
 			ln.Close()
 		}
 		add(p.setting, p.addr, err)
+	}
+	if s.PeerTLS != (peer.TLSFiles{}) {
+		add("peer.tls", s.PeerTLS.Cert, checkPeerTLS(s))
 	}
 	n := &Node{o: Options{Settings: s}, log: slog.New(slog.DiscardHandler), lakes: &lakes{}}
 	defer func() { _ = n.lakes.close() }()

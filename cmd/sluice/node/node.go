@@ -107,6 +107,9 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 			n.release()
 		}
 	}()
+	if err = checkPeerTLS(s); err != nil {
+		return nil, err
+	}
 	if n.lock, err = LockDir(s.DataDir, "--data-dir (data.dir)"); err != nil {
 		return nil, err
 	}
@@ -129,7 +132,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	n.coord, err = coordinator.New(coordinator.Options{
 		NodeID: s.NodeID, DataDir: s.DataDir, PeerListen: s.PeerListen, PeerAdvertised: s.PeerAdvertised, RESTAdvertised: rest,
-		Join: s.ClusterJoin, Version: o.Version, Discovery: &discovery{clients: n.clients, defaults: defaults},
+		Join: s.ClusterJoin, TLS: s.PeerTLS, Version: o.Version, Discovery: &discovery{clients: n.clients, defaults: defaults},
 		Validate: validate(defaults), Logger: n.loggers.Logger("coordinator"), Timing: o.Timing,
 		Refused: n.refused, SetLevel: func(logger string, level slog.Level) { n.loggers.Set(logger, level, time.Now()) },
 	})

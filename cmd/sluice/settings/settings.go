@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice.io/sluice/coordinator/peer"
 )
 
 // Settings of one node, checked.
@@ -26,6 +28,8 @@ type Settings struct {
 	PeerListen     string
 	PeerAdvertised string
 	ClusterJoin    []string
+	// PeerTLS names the files of mutual TLS between nodes: all of them, or none.
+	PeerTLS peer.TLSFiles
 	// MemoryLimit in bytes.
 	MemoryLimit     int64
 	ShutdownTimeout time.Duration
@@ -140,6 +144,12 @@ func (s *Settings) set(d Definition, v said) error {
 		s.PeerListen = text
 	case name == "peer.advertised":
 		s.PeerAdvertised = text
+	case name == "peer.tls.ca":
+		s.PeerTLS.CA = text
+	case name == "peer.tls.cert":
+		s.PeerTLS.Cert = text
+	case name == "peer.tls.key":
+		s.PeerTLS.Key = text
 	case name == "cluster.join":
 		for part := range strings.SplitSeq(text, ",") {
 			part = strings.TrimSpace(part)

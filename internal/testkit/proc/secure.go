@@ -35,21 +35,13 @@ func StartSecureKafka(tb testing.TB, dir string) (*Kafka, *Secure) {
 		*at = fmt.Sprintf("127.0.0.1:%d", FreePort(tb))
 	}
 	file := func(name string, blocks ...*pem.Block) string {
-		var text []byte
-		for _, b := range blocks {
-			text = append(text, pem.EncodeToMemory(b)...)
-		}
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			tb.Fatal(err)
-		}
-		return path
+		return writePEM(tb, filepath.Join(dir, name), blocks...)
 	}
-	ca, other := newAuthority(tb, "an authority"), newAuthority(tb, "another authority")
+	ca, other := NewAuthority(tb, "an authority"), NewAuthority(tb, "another authority")
 	s.CA, s.OtherCA = file("ca.pem", ca.block()), file("other.pem", other.block())
-	cert, key := ca.sign(tb, "broker")
+	cert, key := ca.sign(tb, template("broker"))
 	s.server = file("broker.pem", key, cert, ca.block())
-	cert, key = ca.sign(tb, "client")
+	cert, key = ca.sign(tb, template("client"))
 	s.ClientCert, s.ClientKey = file("client.pem", cert), file("client.key", key)
 	return startKafka(tb, dir, nil, s), s
 }
@@ -99,21 +91,22 @@ func (s *Secure) users() []string {
 	return out
 }
 
-// authority signs certificates for 127.0.0.1.
-type authority struct {
+// Authority signs certificates for 127.0.0.1.
+type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(tb testing.TB, name string) *authority {
+// NewAuthority makes an authority.
+func NewAuthority(tb testing.TB, name string) *Authority {
 	tb.Helper()
-	a := &authority{}
+	a := &Authority{}
 	var err error
 	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		tb.Fatal(err)
 	}
 	t := template(name)
-	t.IsCA, t.BasicConstraintsValid, t.KeyUsage = true, true, x509.KeyUsageCertSign
+	t.IsCA, t.BasicConstraintsValid, t.KeyUsage, t.ExtKeyUsage, t.IPAddresses = true, true, x509.KeyUsageCertSign, nil, nil
 	raw, err := x509.CreateCertificate(rand.Reader, t, t, a.key.Public(), a.key)
 	if err != nil {
 		tb.Fatal(err)
@@ -124,22 +117,46 @@ func newAuthority(tb testing.TB, name string) *authority {
 	return a
 }
 
-func template(name string) *x509.Certificate {
-	return &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+// Issue writes the authority, and a certificate with its key, which change may alter before it is signed, to new files.
+func (a *Authority) Issue(tb testing.TB, name string, change func(*x509.Certificate)) (ca, cert, key string) {
+	tb.Helper()
+	dir := tb.TempDir()
+	t := template(name)
+	if change != nil {
+		change(t)
+	}
+	c, k := a.sign(tb, t)
+	return writePEM(tb, filepath.Join(dir, "ca.crt"), a.block()), writePEM(tb, filepath.Join(dir, name+".crt"), c), writePEM(tb, filepath.Join(dir, name+".key"), k)
 }
 
-func (a *authority) block() *pem.Block { return &pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw} }
+func writePEM(tb testing.TB, path string, blocks ...*pem.Block) string {
+	tb.Helper()
+	var text []byte
+	for _, b := range blocks {
+		text = append(text, pem.EncodeToMemory(b)...)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
 
-func (a *authority) sign(tb testing.TB, name string) (cert, private *pem.Block) {
+// template is of a certificate that is good for a day, for servers and clients.
+func template(name string) *x509.Certificate {
+	return &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+}
+
+func (a *Authority) block() *pem.Block { return &pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw} }
+
+func (a *Authority) sign(tb testing.TB, t *x509.Certificate) (cert, private *pem.Block) {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	t := template(name)
-	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	t.KeyUsage, t.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	raw, err := x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
 	if err != nil {
 		tb.Fatal(err)
