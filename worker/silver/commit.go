@@ -11,17 +11,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/zeebo/xxh3"
-	"golang.org/x/sync/errgroup"
 
 	"sluice.io/sluice/connectors/delta"
-	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/schema"
 	"sluice.io/sluice/worker/silver/evolve"
 )
 
-func (w *work) commit(ctx context.Context) (Result, bool, error) {
+// commit writes what was decided and puts it into the table, in one version. again: others changed the table, the merge is to begin anew.
+func (w *work) commit(ctx context.Context) (res Result, again bool, err error) {
 	m := w.m
 	start := m.now()
 	w.ensureColumns()
@@ -35,171 +33,51 @@ func (w *work) commit(ctx context.Context) (Result, bool, error) {
 			return w.res, false, err
 		}
 	}
-	snap := m.snap
-	newState := w.stateNew || m.pending || len(w.newTombs) > 0
-	g, gctx := errgroup.WithContext(ctx)
-	defer func() { _ = g.Wait() }() // nothing of this merge runs on when it is given up
-	g.Go(func() error { return m.sameTable(gctx) })
-	var adds []delta.Add
-	var parts []newFile
-	spans, err := w.spans()
-	if err != nil {
+	d := w.draft(ctx)
+	defer d.wait() // nothing of this merge runs on when it is given up
+	if err := d.writeRows(ctx); err != nil {
 		return w.res, false, err
-	}
-	feed, err := w.newFeed(ctx)
-	if err != nil {
-		return w.res, false, err
-	}
-	var input []byte
-	if len(spans) > 0 {
-		input = w.input()
-	}
-	for n, s := range spans {
-		fw, err := m.newFile(ctx, m.fileName("part", input, snap.Version, n), m.cols.Schema, s.part)
-		if err != nil {
-			return w.res, false, err
-		}
-		write := fw.append
-		if feed != nil {
-			write = func(rec arrow.Record) error {
-				if err := fw.append(rec); err != nil {
-					return err
-				}
-				return feed.after(rec, s.part)
-			}
-		}
-		if err := w.emit(ctx, w.winners[s.from:s.to], write); err != nil {
-			fw.abort()
-			return w.res, false, err
-		}
-		add, put, err := fw.finish()
-		if err != nil {
-			return w.res, false, err
-		}
-		adds, parts = append(adds, add), append(parts, newFile{add: add, rows: int64(s.to - s.from)})
-		w.res.Bytes += add.Size
-		g.Go(func() error { return put(gctx) })
 	}
 	w.res.Took.Emit = m.now().Sub(start)
 	start = m.now()
-	stateM := m.stateM
-	if newState {
-		w.state.Tombs = append(w.state.Tombs, w.newTombs...)
-		w.state.Watermarks = m.marks(w)
-		g.Go(func() error {
-			n, err := m.store.Save(gctx, m.stateM+1, w.state, m.keepTomb(w), m.expiry())
-			stateM = n
-			return err
-		})
-	}
-	c := m.table.NewCommit(snap)
-	var vectors, before []*bitmap
-	var changed []*delta.Add
-	next := map[uint32]*bitmap{}
-	var rewrite []uint32
-	gain := int64(len(w.winners))
-	for _, o := range sortedKeys(w.gone) {
-		f := m.idx.File(o)
-		a, ok := snap.File(f.Path)
-		if !ok {
-			return w.res, false, fmt.Errorf("the index points to %s, which version %d does not have", f.Path, snap.Version) // D8
-		}
-		v := w.gone[o]
-		gain -= int64(v.GetCardinality())
-		if f.Deleted != nil {
-			v = bitmapOr(f.Deleted, v)
-		}
-		next[o] = v
-		switch {
-		case int64(v.GetCardinality()) >= f.Rows:
-			c.Remove(a)
-		case m.copyOnWrite():
-			rewrite = append(rewrite, o)
-		default:
-			vectors, before, changed = append(vectors, v.Clone()), append(before, f.Deleted), append(changed, a)
-		}
-	}
-	if feed != nil {
-		x, err := feed.finish(ctx)
-		if err != nil {
-			return w.res, false, err
-		}
-		for _, x := range x {
-			c.AppendCDC(x)
-		}
-	}
-	var descs []dv.Descriptor
-	if len(vectors) > 0 {
-		g.Go(func() error {
-			var err error
-			descs, _, err = dv.Write(gctx, m.opt.Bucket, m.table.Path(), vectors)
-			return err
-		})
-	}
-	var moved *relocation
-	if len(rewrite) > 0 {
-		var err error
-		if moved, err = m.rewriteFiles(gctx, "cow", w.input(), rewrite, next, m.cols.Schema, snap.Version, nil); err != nil {
-			_ = g.Wait()
-			return w.res, false, err
-		}
-		for _, o := range rewrite {
-			a, _ := snap.File(m.idx.File(o).Path)
-			c.Remove(a)
-		}
-		for _, f := range moved.files {
-			adds = append(adds, f.add)
-		}
-	}
-	if err := g.Wait(); err != nil {
+	d.saveState()
+	if err := d.writeRest(ctx); err != nil {
 		return w.res, false, err
 	}
-	for i, a := range changed {
-		c.SetVector(a, descs[i], before[i], vectors[i])
+	if err := d.wait(); err != nil {
+		return w.res, false, err
 	}
-	for _, a := range adds {
-		c.Append(a)
-	}
-	c.ExpectRows(gain)
-	m.describe(c)
-	for _, feed := range slices.Sorted(maps.Keys(w.nextProgress())) {
-		c.Progress(m.appID(feed), m.Durable(feed), w.nextProgress()[feed])
-	}
-	if newState {
-		c.Progress(m.stateID(), m.stateM, stateM)
-	} else {
-		c.Expect(m.stateID(), m.stateM) // D2: what was decided follows from it
-	}
-	c.Info(w.info())
-	out := c.Do(ctx)
+	out := d.compose().Do(ctx)
 	w.res.Took.Commit = m.now().Sub(start)
-	switch out.Kind {
-	case delta.Committed:
-		start = m.now()
-		if out.Snapshot == nil || out.Snapshot.Version != snap.Version+1 {
+	return w.conclude(ctx, d, out)
+}
+
+// conclude takes over a commit that is in the table, or finds out what became of it (D3).
+func (w *work) conclude(ctx context.Context, d *draft, out delta.Outcome) (res Result, again bool, err error) {
+	m := w.m
+	switch {
+	case out.Kind == delta.Unknown:
+		return w.res, false, m.readBack(ctx, w, out)
+	case out.Kind == delta.Committed:
+		start := m.now()
+		m.accept(w, d.stateM, d.newState)
+		w.res.Committed, w.res.Version = true, out.Version
+		if out.Snapshot == nil || out.Snapshot.Version != d.snap.Version+1 {
 			// Others came before us: what they did is not in the index. The next merge follows it, and this commit with it.
-			m.accept(w, stateM, newState)
 			m.ready = false
 			if m.loaded = m.keyed() && !m.history(); m.loaded {
 				m.late = append(m.late, slices.Clone(w.dels)...)
 			}
-			w.res.Committed, w.res.Version = true, out.Version
 			return w.res, false, nil
 		}
-		m.accept(w, stateM, newState)
-		w.apply(out.Snapshot, parts, next, moved)
+		w.apply(out.Snapshot, d.parts, d.next, d.moved)
 		m.shrink()
-		w.res.Committed, w.res.Version = true, out.Version
 		w.res.Took.Index = m.now().Sub(start)
 		return w.res, w.partial, m.checkCount()
-	case delta.Unknown:
-		return w.res, false, m.readBack(ctx, w, out)
-	}
-	if errors.Is(out.Err, delta.ErrProgress) { // D2
+	case errors.Is(out.Err, delta.ErrProgress): // D2
 		m.ready, m.loaded = false, false
 		return w.res, false, fmt.Errorf("%w: %w", ErrFenced, out.Err)
-	}
-	if errors.Is(out.Err, delta.ErrConflict) {
+	case errors.Is(out.Err, delta.ErrConflict):
 		m.stats.Foreign++
 		m.ready = false
 		return w.res, true, nil
