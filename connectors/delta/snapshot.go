@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math/bits"
 	"strings"
 	"time"
 
+	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/schema"
 )
 
@@ -134,9 +136,34 @@ type replay struct {
 	ownDomains bool
 }
 
-func hashAdd(a *Add) uint64       { return hash64(keyPath(a.Path)) }
-func hashRemove(r *Remove) uint64 { return hash64(keyPath(r.Path)) }
-func hashTxn(t *Txn) uint64       { return hash64(t.AppID) }
+func hashAdd(a *Add) uint64 { return hash64(keyPath(a.Path)) }
+func hashTxn(t *Txn) uint64 { return hash64(t.AppID) }
+
+// hashRemove takes the vector in: a file whose vector changes with every commit leaves a tombstone each time, and all of them have one path.
+func hashRemove(r *Remove) uint64 { return hashFile(keyPath(r.Path), r.DeletionVector) }
+
+func hashFile(key string, d *dv.Descriptor) uint64 {
+	h := hash64(key)
+	if d == nil {
+		return h
+	}
+	h = bits.RotateLeft64(h, 32) ^ hash64(d.PathOrInlineDv)
+	if d.Offset != nil {
+		h ^= uint64(uint32(*d.Offset)+1) * 0x9e3779b97f4a7c15
+	}
+	return h
+}
+
+// sameVector tells whether two descriptors have one UniqueID.
+func sameVector(a, b *dv.Descriptor) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	if a.StorageType != b.StorageType || a.PathOrInlineDv != b.PathOrInlineDv || (a.Offset == nil) != (b.Offset == nil) {
+		return false
+	}
+	return a.Offset == nil || *a.Offset == *b.Offset
+}
 
 // newReplay begins at base; nil: at the empty table.
 func newReplay(t *Table, base *Snapshot) *replay {
@@ -162,20 +189,20 @@ func (s *sums) count(a *Add, sign int64) {
 }
 
 func (r *replay) add(a *Add) {
-	key, id := keyPath(a.Path), a.DVID()
-	if old, ok := r.files.set(a, func(o *Add) bool { return keyPath(o.Path) == key && o.DVID() == id }); ok {
+	key, vector := keyPath(a.Path), a.DeletionVector
+	if old, ok := r.files.set(a, func(o *Add) bool { return keyPath(o.Path) == key && sameVector(o.DeletionVector, vector) }); ok {
 		r.s.sums.count(old, -1)
 	}
 	r.s.sums.count(a, 1)
-	r.tombs.del(hash64(key), func(o *Remove) bool { return keyPath(o.Path) == key && o.DVID() == id })
+	r.tombs.del(hashFile(key, vector), func(o *Remove) bool { return keyPath(o.Path) == key && sameVector(o.DeletionVector, vector) })
 }
 
 func (r *replay) remove(x *Remove) {
-	key, id := keyPath(x.Path), x.DVID()
-	if old, ok := r.files.del(hash64(key), func(o *Add) bool { return keyPath(o.Path) == key && o.DVID() == id }); ok {
+	key, vector := keyPath(x.Path), x.DeletionVector
+	if old, ok := r.files.del(hash64(key), func(o *Add) bool { return keyPath(o.Path) == key && sameVector(o.DeletionVector, vector) }); ok {
 		r.s.sums.count(old, -1)
 	}
-	r.tombs.set(x, func(o *Remove) bool { return keyPath(o.Path) == key && o.DVID() == id })
+	r.tombs.set(x, func(o *Remove) bool { return keyPath(o.Path) == key && sameVector(o.DeletionVector, vector) })
 }
 
 // apply folds the actions of one commit, checkpoint file or compaction into the state. Within one commit removes come
