@@ -196,7 +196,8 @@ func (p *planner) costs() func(ownership.TaskID) int64 {
 }
 
 // placeHomeless finds owners for tasks that have none or whose owner is draining. What is homeless of a family stays together where a node
-// has room for it, the heaviest first; else its partitions are dealt out, and its tables follow them.
+// has room for it, the heaviest first; else its tables choose and its partitions are dealt out, to those nodes while they have room: were the tables
+// last, there would often be none beside their partitions, and evening out would move them once more.
 func (p *planner) placeHomeless() {
 	homeless := map[int][]*item{}
 	costs := map[int]int64{}
@@ -213,7 +214,11 @@ func (p *planner) placeHomeless() {
 	for _, f := range families {
 		home := p.home(f, costs[f])
 		slices.SortStableFunc(homeless[f], func(a, b *item) int {
-			return cmp.Or(cmp.Compare(a.task.ID.Kind, b.task.ID.Kind), cmp.Compare(b.cost, a.cost))
+			kinds := cmp.Compare(a.task.ID.Kind, b.task.ID.Kind)
+			if home < 0 {
+				kinds = -kinds
+			}
+			return cmp.Or(kinds, cmp.Compare(b.cost, a.cost))
 		})
 		for _, it := range homeless[f] {
 			why := "new"

@@ -341,3 +341,44 @@ func BenchmarkPlan(b *testing.B) {
 		plans(b, in)
 	})
 }
+
+// A drain gives tables their new place at once: what evening out does a moment later must not move them again, since each move is a pause.
+func TestDrainedTablesStay(t *testing.T) {
+	t.Parallel()
+	drained, again := 0, 0
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		w := &world{nodes: map[string]bool{"n1": false, "n2": false, "n3": false}, loads: map[ownership.TaskID]int64{}, current: map[ownership.TaskID]ownership.Assignment{}}
+		for topic := range 4 {
+			name := fmt.Sprint("t", topic)
+			for p := range int32(3) {
+				w.tasks = append(w.tasks, ownership.Task{ID: ownership.TaskID{Connector: "c", Kind: ownership.PartitionTask, Topic: name, Group: p}})
+			}
+			w.tasks = append(w.tasks, ownership.Task{ID: ownership.TaskID{Connector: "c", Kind: ownership.TableTask, Table: name}, Topics: []string{name}})
+		}
+		for _, task := range w.tasks {
+			w.loads[task.ID] = 1000 + rnd.Int64N(400)
+		}
+		for range 10 {
+			w.carry(Plan(w.input(true)))
+		}
+		w.nodes[fmt.Sprint("n", 1+seed%3)] = true
+		moves := Plan(w.input(false))
+		w.carry(moves)
+		tables := map[ownership.TaskID]bool{}
+		for _, mv := range moves {
+			if mv.Task.Kind == ownership.TableTask {
+				tables[mv.Task] = true
+			}
+		}
+		drained += len(tables)
+		for _, mv := range Plan(w.input(true)) {
+			if tables[mv.Task] {
+				again++
+			}
+		}
+	}
+	if drained < 200 || again > drained/50 {
+		t.Errorf("%d of %d tables that were drained move again at once", again, drained)
+	}
+}
