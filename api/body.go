@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"sluice.io/sluice/internal/ownership"
 )
@@ -27,10 +28,42 @@ func readBody(r *http.Request) ([]byte, error) {
 		return nil, fail(http.StatusBadRequest, "the body could not be read: %v", err)
 	}
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	if at := notUTF8(b); at >= 0 { // encoding/json would put U+FFFD in its place
+		line, column := place(b, int64(at))
+		return nil, fail(http.StatusBadRequest, "Malformed JSON at line %d, column %d: byte 0x%02x is not UTF-8", line, column+1, b[at])
+	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil, fail(http.StatusBadRequest, "The request has no body; a JSON document is expected")
 	}
 	return b, nil
+}
+
+// notUTF8 is the place of the first byte that is not UTF-8, -1 where all are.
+func notUTF8(b []byte) int {
+	for at := 0; at < len(b); {
+		r, n := utf8.DecodeRune(b[at:])
+		if r == utf8.RuneError && n == 1 {
+			return at
+		}
+		at += n
+	}
+	return -1
+}
+
+// member reads a member of a document that has been read: an object or a list, which errors name.
+func member(raw json.RawMessage, name string, into any) error {
+	err := json.Unmarshal(raw, into)
+	if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+		where := name
+		if kind.Field != "" {
+			where += "." + kind.Field
+		}
+		return fail(http.StatusBadRequest, "Unexpected JSON %s in %s", kind.Value, where)
+	}
+	if err != nil {
+		return fail(http.StatusBadRequest, "Malformed JSON in %s: %v", name, err)
+	}
+	return nil
 }
 
 // decode reads one JSON document, and nothing after it. Connect answers 500 to what is not JSON; we answer 400.
@@ -72,7 +105,7 @@ func readObject(r *http.Request) (map[string]json.RawMessage, error) {
 		return nil, err
 	}
 	if out == nil {
-		return nil, fail(http.StatusBadRequest, "a JSON object is expected, not null")
+		return nil, fail(http.StatusBadRequest, "A JSON object is expected, not null")
 	}
 	return out, nil
 }

@@ -129,6 +129,7 @@ func errorOf(code int, message string) string {
 func TestGoldenCreateAndUpdate(t *testing.T) {
 	t.Parallel()
 	newWorld(t, nil).run([]step{
+		{do: "POST /connectors", body: "{\"name\":\"a\xff\"}", status: 400, want: errorOf(400, "Malformed JSON at line 1, column 11: byte 0xff is not UTF-8")},
 		{do: "POST /connectors", body: create("a"), status: 201, want: `={"name":"a","config":{"connector.class":"LakehouseSink","name":"a","tasks.max":"2","topics":"orders"},"tasks":[],"type":"sink"}`},
 		{do: "POST /connectors/", body: create("slash", "topics", "s"), status: 201},
 		{do: "POST /connectors", body: create("a"), status: 409, want: errorOf(409, "Connector a already exists")},
@@ -248,6 +249,7 @@ func TestGoldenRead(t *testing.T) {
 		{do: "GET /connectors", header: "Accept: application/json;q=0", status: 406},
 		{do: "GET /connectors", header: "Accept: text/html, */*;q=0.1", status: 200},
 		{do: "POST /connectors", body: create("never"), header: "Accept: text/csv", status: 406},
+		{do: "GET /connectors", header: "Accept: ", status: 200},
 		{do: "GET /connectors/never", status: 404},
 	})
 	got := w.send("GET", "/nope", "", "")
@@ -328,6 +330,10 @@ func TestGoldenOffsets(t *testing.T) {
 		{do: "PATCH /connectors/a/offsets", body: one(t0, `{"kafka_offset":"not a number"}`), status: 400, want: "Offset values for sink connectors need to be integers"},
 		{do: "PATCH /connectors/a/offsets", body: one(t0, `{"kafka_offset":1.5}`), status: 400, want: "need to be integers"},
 		{do: "PATCH /connectors/a/offsets", body: one(t0, `{"kafka_offset":-5}`), status: 400, want: "negative"},
+		{do: "PATCH /connectors/a/offsets", body: `{"offsets":{}}`, status: 400, want: errorOf(400, "Unexpected JSON object in offsets")},
+		{do: "PATCH /connectors/a/offsets", body: `{"offsets":[1]}`, status: 400, want: errorOf(400, "Unexpected JSON number in offsets")},
+		{do: "PATCH /connectors/a/offsets", body: one(`"x"`, `{"kafka_offset":5}`), status: 400, want: errorOf(400, "Unexpected JSON string in partition")},
+		{do: "PATCH /connectors/a/offsets", body: one(t0, `5`), status: 400, want: errorOf(400, "Unexpected JSON number in offset")},
 		{do: "PATCH /connectors/a/offsets", body: one(`{"kafka_topic":"orders","kafka_partition":9}`, `{"kafka_offset":5}`), status: 400, want: "no partition 9"},
 		{do: "PATCH /connectors/a/offsets", body: one(t0, `{"kafka_offset":50}`), status: 400, want: "bronze holds the records below 100 already\nsluice table rebuild",
 			before: func(w *world) { w.lake.fill("a", "orders", 0, 100) }},

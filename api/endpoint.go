@@ -87,14 +87,14 @@ func checkContentType(r *http.Request, reads bool) error {
 	return nil
 }
 
-// accepts tells whether the client takes a type: no Accept, or a range that holds it and is not ruled out by q=0.
+// accepts tells whether the client takes a type: no Accept or an empty one, or a range that holds it and is not ruled out by q=0.
 func accepts(r *http.Request, kind, sub string) bool {
-	headers := r.Header.Values("Accept")
-	if len(headers) == 0 {
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	if strings.TrimSpace(accept) == "" {
 		return true
 	}
 	best, quality := -1, 0.0
-	for _, part := range strings.Split(strings.Join(headers, ","), ",") {
+	for _, part := range strings.Split(accept, ",") {
 		media, params, err := mime.ParseMediaType(part)
 		if err != nil {
 			continue

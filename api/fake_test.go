@@ -124,7 +124,7 @@ func (f *fakeCluster) read(name string) (*fakeConnector, error) {
 	return c, nil
 }
 
-func (f *fakeCluster) ClusterID() string { return "Kafka-Cluster-Id-22chars" }
+func (f *fakeCluster) ClusterID() string { return "the-cluster-of-these-nodes" }
 
 func (f *fakeCluster) Connectors() []ownership.Connector {
 	f.mu.Lock()
@@ -425,7 +425,7 @@ func newTestServer(t *testing.T, change func(*Options)) (*Server, *fakeCluster, 
 	r := connectRegistry()
 	c := newFakeCluster(r)
 	l := newFakeLake(c)
-	o := Options{Cluster: c, Lake: l, Registry: r, Node: "n1", Version: "1.0.0", Commit: "26b251a451ce941d", Timeout: 5 * time.Second,
+	o := Options{Cluster: c, Lake: l, Registry: r, Node: "n1", Version: "1.0.0", Commit: "26b251a451ce941d", KafkaClusterID: func() string { return "Kafka-Cluster-Id-22chars" }, Timeout: 5 * time.Second,
 		Defaults: config.Defaults{
 			LakeURL:      "file:///data/lake",
 			KeyConverter: config.Converter{Class: config.StringConverter}, ValueConverter: config.Converter{Class: config.StringConverter},

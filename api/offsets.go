@@ -63,7 +63,7 @@ func (s *Server) patchOffsets(r request) (answer, error) {
 	}
 	var entries []map[string]json.RawMessage
 	if raw, there := in["offsets"]; there {
-		if err := decode(raw, &entries); err != nil {
+		if err := member(raw, "offsets", &entries); err != nil {
 			return answer{}, err
 		}
 	}
@@ -147,7 +147,7 @@ func readOffset(e map[string]json.RawMessage) (Offset, error) {
 		return bad("The partition for a sink connector offset cannot be null or missing")
 	}
 	var partition, offset map[string]json.RawMessage
-	if err := decode(e["partition"], &partition); err != nil {
+	if err := member(e["partition"], "partition", &partition); err != nil {
 		return Offset{}, err
 	}
 	topicRaw, hasTopic := partition["kafka_topic"]
@@ -180,7 +180,7 @@ func readOffset(e map[string]json.RawMessage) (Offset, error) {
 	if null(e["offset"]) {
 		return out, nil
 	}
-	if err := decode(e["offset"], &offset); err != nil {
+	if err := member(e["offset"], "offset", &offset); err != nil {
 		return Offset{}, err
 	}
 	raw, there := offset["kafka_offset"]

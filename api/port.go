@@ -17,7 +17,7 @@ import (
 // force, and this node's reads show them from then on. Errors are the sentinels of package ownership: ErrNotFound,
 // ErrExists, ErrConflict, ErrInvalid, ErrNoLeader, ErrTimeout, ErrStopped. All methods are safe for concurrent use.
 type Cluster interface {
-	// ClusterID names the cluster (or its Kafka cluster) for GET /.
+	// ClusterID names the cluster of these nodes.
 	ClusterID() string
 	// Connectors gives all connectors, sorted by name.
 	Connectors() []ownership.Connector
@@ -122,6 +122,8 @@ type Options struct {
 	Defaults config.Defaults
 	// Reach is asked by validate, and by writes that create a connector or point it elsewhere; nil: not.
 	Reach config.Reach
+	// KafkaClusterID names the Kafka cluster for GET /, as far as it is known; nil: it is not.
+	KafkaClusterID func() string
 	// Health tells whether the node's control loop answers: nil when it does, ErrStarting before it is up; nil
 	// func: always healthy.
 	Health func(context.Context) error

@@ -268,5 +268,9 @@ func (s *Server) ownStats(request) (answer, error) {
 }
 
 func (s *Server) getRoot(request) (answer, error) {
-	return ok(rootBody{Version: config.ConnectVersion, Commit: s.Commit, ClusterID: s.Cluster.ClusterID()})
+	body := rootBody{Version: config.ConnectVersion, Commit: s.Commit}
+	if s.KafkaClusterID != nil {
+		body.ClusterID = s.KafkaClusterID()
+	}
+	return ok(body)
 }

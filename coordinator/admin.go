@@ -138,10 +138,10 @@ func (c *Coordinator) Restore(ctx context.Context, r io.Reader) error {
 		return fmt.Errorf("read snapshot to restore: %w", err)
 	}
 	if len(data) > maxRestore {
-		return fmt.Errorf("the snapshot is larger than %d bytes: %w", maxRestore, ownership.ErrInvalid)
+		return ownership.Errorf(ownership.ErrInvalid, "the snapshot is larger than %d bytes", maxRestore)
 	}
 	if _, err := state.Load(bytes.NewReader(data)); err != nil {
-		return fmt.Errorf("restore: %w", errors.Join(ownership.ErrInvalid, err))
+		return ownership.Errorf(ownership.ErrInvalid, "read the snapshot: %w", err)
 	}
 	return c.admin(ctx, &peerv1.AdminRequest{Op: &peerv1.AdminRequest_Restore{Restore: data}})
 }
@@ -193,7 +193,7 @@ func (l *leadership) remove(ctx context.Context, node string) error {
 	if node == c.opts.NodeID {
 		// The next leader does it: the caller asks again.
 		if len(c.node.Servers()) == 1 {
-			return fmt.Errorf("node %s is the only one of its cluster: %w", node, ownership.ErrConflict)
+			return ownership.Errorf(ownership.ErrConflict, "node %s is the only one of its cluster", node)
 		}
 		if err := c.abdicate(ctx, "", ""); err != nil {
 			return err
@@ -230,14 +230,14 @@ func (l *leadership) transfer(ctx context.Context, node string) error {
 	}
 	if node == "" {
 		if !slices.ContainsFunc(c.node.Servers(), func(s raftServer) bool { return s.Voter && s.ID != c.opts.NodeID }) {
-			return fmt.Errorf("node %s is the only one with a vote, so no other can lead: %w", c.opts.NodeID, ownership.ErrConflict)
+			return ownership.Errorf(ownership.ErrConflict, "node %s is the only one with a vote, so no other can lead", c.opts.NodeID)
 		}
 		return c.abdicate(ctx, "", "")
 	}
 	for _, s := range c.node.Servers() {
 		if s.ID == node {
 			if !s.Voter {
-				return fmt.Errorf("node %s has no vote, so it cannot lead: %w", node, ownership.ErrConflict)
+				return ownership.Errorf(ownership.ErrConflict, "node %s has no vote, so it cannot lead", node)
 			}
 			return c.abdicate(ctx, s.ID, s.Address)
 		}
@@ -249,7 +249,7 @@ func (l *leadership) restore(ctx context.Context, data []byte) error {
 	c := l.c
 	from, err := state.Load(bytes.NewReader(data))
 	if err != nil {
-		return errors.Join(ownership.ErrInvalid, err)
+		return ownership.Errorf(ownership.ErrInvalid, "read the snapshot: %w", err)
 	}
 	var buf bytes.Buffer
 	c.m.mu.RLock()
@@ -268,7 +268,7 @@ func Recover(o Options) error {
 		return err
 	}
 	if o.PeerAdvertised == "" {
-		return fmt.Errorf("recovery needs peer.advertised, the address under which this node will be reached: %w", ownership.ErrInvalid)
+		return ownership.Errorf(ownership.ErrInvalid, "recovery needs peer.advertised, the address under which this node will be reached")
 	}
 	return raftnode.Recover(raftnode.Options{
 		ID: o.NodeID, Address: o.PeerAdvertised, Dir: filepath.Join(o.DataDir, "raft"), Machine: newMachine(nil), Logger: o.Logger,

@@ -72,15 +72,15 @@ func (c *Coordinator) formStep(ctx context.Context) (done bool, wait string, err
 			silent = append(silent, fmt.Sprintf("%s (%v)", s.address, rootCause(s.err)))
 			continue
 		case !s.self && s.status.GetNodeId() == c.opts.NodeID:
-			return false, "", fmt.Errorf("the node at %s has the same node.id, %s, as this one: give each node its own: %w",
-				s.address, c.opts.NodeID, ownership.ErrConflict)
+			return false, "", ownership.Errorf(ownership.ErrConflict, "the node at %s has the same node.id, %s, as this one: give each node its own",
+				s.address, c.opts.NodeID)
 		case !s.self && c.skewed(s.status.GetUnixMs()):
-			return false, "", fmt.Errorf("the clocks of this node and of %s are %s apart (at most %s is allowed): set them right, with NTP if possible: %w",
-				s.address, c.skew(s.status.GetUnixMs()).Round(time.Second), c.timing.ClockSkew, ownership.ErrConflict)
+			return false, "", ownership.Errorf(ownership.ErrConflict, "the clocks of this node and of %s are %s apart (at most %s is allowed): set them right, with NTP if possible",
+				s.address, c.skew(s.status.GetUnixMs()).Round(time.Second), c.timing.ClockSkew)
 		case s.status.GetFormed():
 			if id := s.status.GetClusterId(); id != "" {
 				if cluster != "" && cluster != id {
-					return false, "", fmt.Errorf("the seeds in cluster.join belong to different clusters, %s and %s: %w", cluster, id, ownership.ErrConflict)
+					return false, "", ownership.Errorf(ownership.ErrConflict, "the seeds in cluster.join belong to different clusters, %s and %s: list the seeds of one", cluster, id)
 				}
 				cluster = id
 			}
@@ -269,8 +269,8 @@ func (c *Coordinator) rejoin(ctx context.Context) error {
 				continue
 			}
 			if id := s.status.GetClusterId(); mine != "" && id != "" && id != mine {
-				return fmt.Errorf("data.dir of this node belongs to cluster %s, and the seed %s to cluster %s: correct cluster.join, "+
-					"or start this node with an empty data.dir to join the other cluster: %w", mine, s.address, id, ownership.ErrConflict)
+				return ownership.Errorf(ownership.ErrConflict, "data.dir of this node belongs to cluster %s, and the seed %s to cluster %s: correct cluster.join, "+
+					"or start this node with an empty data.dir to join the other cluster", mine, s.address, id)
 			}
 			if c.skewed(s.status.GetUnixMs()) {
 				c.log.Warn("the clocks of two nodes are apart", "peer", s.address, "by", c.skew(s.status.GetUnixMs()).Round(time.Second))

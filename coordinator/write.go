@@ -21,8 +21,8 @@ func (c *Coordinator) apply(ctx context.Context, cmd *raftv1.Command) (state.Res
 	cmd.MinVersion = max(cmd.MinVersion, 1)
 	// D10: a command is proposed only when every member is new enough. Version 1 is what all have ever known.
 	if feature := view(c.m, (*state.State).FeatureVersion); cmd.MinVersion > max(feature, 1) {
-		return state.Result{}, fmt.Errorf("this needs command version %d and the cluster is at %d, since not every node is new enough: %w",
-			cmd.MinVersion, feature, ownership.ErrConflict)
+		return state.Result{}, ownership.Errorf(ownership.ErrConflict, "this needs command version %d and the cluster is at %d, since not every node is new enough: upgrade all of them",
+			cmd.MinVersion, feature)
 	}
 	data, err := proto.Marshal(cmd)
 	if err != nil {

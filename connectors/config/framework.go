@@ -70,7 +70,7 @@ func (r *Registry) framework(p *Plugin, d Defaults) defs {
 		errorsKey("errors.log.enable", Boolean, 4, WidthShort, "Log Errors", "Write each such record's place and reason to the log.", text("false"), nil),
 		errorsKey("errors.log.include.messages", Boolean, 5, WidthShort, "Log Error Details", "Add topic, partition, offset and timestamp to that line. Keys and values are never logged.", text("false"), nil),
 		with(common("topics", List, 4, WidthLong, High, "Topics", "List of topics to consume, separated by commas"), func(x *Definition) {
-			x.Default, x.check = text(""), noEmptyMembers
+			x.Default, x.check = text(""), topicNames
 		}),
 		with(common("topics.regex", String, 4, WidthLong, High, "Topics regex", "Regular expression that whole topic names must match. Only one of topics or topics.regex should be specified."), func(x *Definition) {
 			x.Default, x.check = text(""), goRegex

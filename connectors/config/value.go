@@ -169,6 +169,21 @@ func noEmptyMembers(v value) string {
 	return ""
 }
 
+// topicNames refuses what cannot be the name of a topic: a connector would wait for it for ever.
+func topicNames(v value) string {
+	if reason := noEmptyMembers(v); reason != "" {
+		return reason
+	}
+	for _, t := range v.list {
+		if t == "." || t == ".." || len(t) > 249 || strings.ContainsFunc(t, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
+		}) {
+			return fmt.Sprintf("%q cannot be the name of a Kafka topic: those are up to 249 letters, digits, '.', '_' and '-'; patterns go to topics.regex", t)
+		}
+	}
+	return ""
+}
+
 // goRegex refuses what Go's regular expressions cannot read. They are linear in time and lack look-around and
 // back-references, which java.util.regex has.
 func goRegex(v value) string {

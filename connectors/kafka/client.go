@@ -36,16 +36,17 @@ type Client struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu       sync.Mutex
-	closed   bool
-	brokers  map[int32]string          // addresses by broker id, of the newest metadata
-	conns    map[string]*sarama.Broker // control connections by address
-	fetchers map[lane]*fetcher
-	readers  map[*Reader]struct{}
-	parked   map[*Reader]struct{} // readers that wait for a leader
-	kick     chan struct{}        // wakes the router
-	groups   map[string]string    // coordinator's address by group
-	producer sarama.SyncProducer
+	mu        sync.Mutex
+	closed    bool
+	clusterID string                    // empty where the brokers say none
+	brokers   map[int32]string          // addresses by broker id, of the newest metadata
+	conns     map[string]*sarama.Broker // control connections by address
+	fetchers  map[lane]*fetcher
+	readers   map[*Reader]struct{}
+	parked    map[*Reader]struct{} // readers that wait for a leader
+	kick      chan struct{}        // wakes the router
+	groups    map[string]string    // coordinator's address by group
+	producer  sarama.SyncProducer
 }
 
 var nilMetrics = sync.OnceFunc(func() { metrics.UseNilMetrics = true })
@@ -239,6 +240,13 @@ func ask[T any](ctx context.Context, c *Client, addr string, call func(*sarama.B
 	})
 }
 
+// ClusterID is the id of the Kafka cluster, as the brokers say; empty where they say none.
+func (c *Client) ClusterID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.clusterID
+}
+
 // addresses gives all brokers that are known: those of the newest metadata, then the bootstrap ones.
 func (c *Client) addresses() []string {
 	c.mu.Lock()
@@ -287,6 +295,9 @@ func (c *Client) metadata(ctx context.Context, topics []string) (*sarama.Metadat
 		clear(c.brokers)
 		for _, b := range resp.Brokers {
 			c.brokers[b.ID()] = b.Addr()
+		}
+		if resp.ClusterID != nil {
+			c.clusterID = *resp.ClusterID
 		}
 		c.mu.Unlock()
 		return resp, nil

@@ -1,6 +1,9 @@
 package ownership
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrNotFound: no connector, task or member of this name.
@@ -20,3 +23,16 @@ var (
 	// ErrTooNew: state, command or peer of a newer version than this binary knows.
 	ErrTooNew = errors.New("written by a newer version of sluice")
 )
+
+// Errorf makes an error of a kind, one of those above, that says only what the format does: for people, who know from the words what
+// kind of error they read. errors.Is finds the kind and what the format wraps.
+func Errorf(kind error, format string, args ...any) error {
+	return &said{error: fmt.Errorf(format, args...), kind: kind}
+}
+
+type said struct {
+	error
+	kind error
+}
+
+func (e *said) Unwrap() []error { return []error{e.kind, e.error} }

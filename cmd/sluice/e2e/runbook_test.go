@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+
 	"sluice.io/sluice/internal/shop"
 	"sluice.io/sluice/internal/testkit/broker"
 	"sluice.io/sluice/internal/testkit/proc"
@@ -16,7 +18,7 @@ import (
 // TestRunbooks walks deploy/runbooks/move-a-lake.md and what reset-a-connector.md says of a deleted connector and of smaller offsets, under
 // load; lost-majority.md is TestClusterRecover's, upgrade.md TestClusterRoll's.
 func TestRunbooks(t *testing.T) {
-	br := broker.Start(t)
+	br := broker.Start(t, kfake.ClusterID("the-brokers-own-id"))
 	load := &shopLoad{Shop: shop.New(shop.Options{Seed: 19, Mishaps: shop.Rough, Unavailable: true, Customers: 50, Orders: 80, MaxOrders: 400})}
 	for _, topic := range load.Topics() {
 		br.Topic(topic, load.Partitions())
@@ -87,6 +89,14 @@ func TestRunbooks(t *testing.T) {
 		status, text := n.call(t, "PATCH", "/connectors/shop/offsets", back) // 500 says that it is safe to retry while a task is about to end
 		return status == 400 && strings.Contains(text, "sluice table rebuild"), text
 	})
+	// Nor can the connector write to a table of a topic that is not its own.
+	back["offsets"].([]any)[0].(map[string]any)["partition"].(map[string]any)["kafka_topic"] = "of.another"
+	if status, text := n.call(t, "PATCH", "/connectors/shop/offsets", back); status != 400 || !strings.Contains(text, "connector shop does not read topic of.another") {
+		t.Errorf("offsets of another topic: %d %s", status, text)
+	}
+	if status, text := n.call(t, "GET", "/", nil); status != 200 || !strings.Contains(text, `"kafka_cluster_id":"the-brokers-own-id"`) {
+		t.Errorf("GET /: %d %s", status, text)
+	}
 	expect("DELETE", "/connectors/shop", nil, 204)
 	n.put(t, "shop", conf)
 	load.end(t)

@@ -72,6 +72,17 @@ func (c *clients) get(ctx context.Context, s *config.Sink) (*kafka.Client, error
 	return c.byKey[key], nil
 }
 
+// clusterID is the id of the Kafka cluster of the node's settings; empty until it has been reached.
+func (c *clients) clusterID() string {
+	c.mu.Lock()
+	cl := c.byKey[c.properties(&config.Sink{}).Key()]
+	c.mu.Unlock()
+	if cl == nil {
+		return ""
+	}
+	return cl.ClusterID()
+}
+
 func (c *clients) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,12 +103,12 @@ type discovery struct {
 func (d *discovery) Discover(ctx context.Context, c ownership.Connector) ([]ownership.Topic, []ownership.Task, error) {
 	sink, err := config.Parse(withName(c), d.defaults)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ownership.ErrInvalid, err)
+		return nil, nil, ownership.Errorf(ownership.ErrInvalid, "%w", err)
 	}
 	cl, err := d.clients.get(ctx, sink)
 	if err != nil {
 		if _, wrong := errors.AsType[*kafka.ConfigError](err); wrong {
-			return nil, nil, fmt.Errorf("%w: %w", ownership.ErrInvalid, err)
+			return nil, nil, ownership.Errorf(ownership.ErrInvalid, "%w", err)
 		}
 		return nil, nil, err
 	}
@@ -153,7 +164,7 @@ func validate(d config.Defaults) func(context.Context, ownership.Connector, []ow
 	return func(_ context.Context, c ownership.Connector, others []ownership.Connector) error {
 		sink, err := config.Parse(withName(c), d)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ownership.ErrInvalid, err)
+			return ownership.Errorf(ownership.ErrInvalid, "%w", err)
 		}
 		for _, o := range others {
 			other, err := config.Parse(withName(o), d)
@@ -161,8 +172,8 @@ func validate(d config.Defaults) func(context.Context, ownership.Connector, []ow
 				continue // it writes nothing while it can't be read
 			}
 			if table, both := config.Conflict(sink, other); both {
-				return fmt.Errorf("%w: connector %s writes the table %s of this lake already, and a table has one writing connector; "+
-					"give bronze.path and silver.path of one of them another value", ownership.ErrInvalid, o.Name, table)
+				return ownership.Errorf(ownership.ErrInvalid, "connector %s writes the table %s of this lake already, and a table has one writing connector; "+
+					"give bronze.path and silver.path of one of them another value", o.Name, table)
 			}
 		}
 		return nil

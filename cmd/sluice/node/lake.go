@@ -107,17 +107,20 @@ func (l *lakePort) Move(ctx context.Context, c ownership.Connector, to []api.Off
 	}
 	// All are checked before one is moved.
 	for topic, offsets := range topics {
+		if !s.Reads(topic) {
+			return ownership.Errorf(ownership.ErrInvalid, "connector %s does not read topic %s", c.Name, topic)
+		}
 		have, err := cl.Topics(ctx, topic)
 		if err != nil {
 			return err
 		}
 		if len(have) == 0 {
-			return fmt.Errorf("%w: the broker has no topic %s", ownership.ErrInvalid, topic)
+			return ownership.Errorf(ownership.ErrInvalid, "the broker has no topic %s", topic)
 		}
 		var parts []int32
 		for _, o := range offsets {
 			if o.Partition < 0 || o.Partition >= have[0].Partitions {
-				return fmt.Errorf("%w: topic %s has %d partitions, so none with the number %d", ownership.ErrInvalid, topic, have[0].Partitions, o.Partition)
+				return ownership.Errorf(ownership.ErrInvalid, "topic %s has %d partitions, so none with the number %d", topic, have[0].Partitions, o.Partition)
 			}
 			parts = append(parts, o.Partition)
 		}
@@ -134,7 +137,7 @@ func (l *lakePort) Move(ctx context.Context, c ownership.Connector, to []api.Off
 				return &api.BackwardError{Connector: c.Name, Topic: topic, Partition: o.Partition, From: from, To: o.Next}
 			}
 			if end := ends[o.Partition].End; o.Next > end {
-				return fmt.Errorf("%w: partition %d of %s ends at %d, so nothing can be read from %d", ownership.ErrInvalid, o.Partition, topic, end, o.Next)
+				return ownership.Errorf(ownership.ErrInvalid, "partition %d of %s ends at %d, so nothing can be read from %d", o.Partition, topic, end, o.Next)
 			}
 		}
 	}
@@ -215,7 +218,7 @@ func (l *lakePort) raiseEpoch(ctx context.Context, c ownership.Connector, table,
 		paths = []string{table}
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("%w: the tables of %s are known by their rows only: name one (?table=silver/...)", ownership.ErrInvalid, c.Name)
+		return nil, ownership.Errorf(ownership.ErrInvalid, "the tables of %s are known by their rows only: name one (?table=silver/...)", c.Name)
 	}
 	out := []api.RaisedEpoch{}
 	for _, p := range paths {
@@ -223,7 +226,7 @@ func (l *lakePort) raiseEpoch(ctx context.Context, c ownership.Connector, table,
 		switch {
 		case errors.Is(err, silver.ErrNoSource), errors.Is(err, delta.ErrNotTable):
 			if table != "" {
-				return nil, fmt.Errorf("%w: %w", ownership.ErrInvalid, err)
+				return nil, ownership.Errorf(ownership.ErrInvalid, "%w", err)
 			}
 		case err != nil:
 			return out, err
@@ -232,7 +235,7 @@ func (l *lakePort) raiseEpoch(ctx context.Context, c ownership.Connector, table,
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: no silver table of %s has anything of the source %q", ownership.ErrInvalid, c.Name, source)
+		return nil, ownership.Errorf(ownership.ErrInvalid, "no silver table of %s has anything of the source %q", c.Name, source)
 	}
 	return out, nil
 }

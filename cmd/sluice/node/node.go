@@ -304,7 +304,7 @@ func (n *Node) apiOptions(d config.Defaults) api.Options {
 	lake := &lakePort{lakes: n.lakes, clients: n.clients, defaults: d, coord: n.coord}
 	return api.Options{
 		Cluster: n.coord, Lake: lake, Registry: d.Registry, Defaults: d, Reach: n.reach,
-		Health: n.health, Loggers: n.loggers, Logger: n.loggers.Logger("rest"),
+		KafkaClusterID: n.clients.clusterID, Health: n.health, Loggers: n.loggers, Logger: n.loggers.Logger("rest"),
 		Node: n.o.Settings.NodeID, Version: n.o.Version,
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
 		Drain:   n.drainMember, RaiseEpoch: lake.raiseEpoch,
