@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 
@@ -9,8 +10,9 @@ import (
 )
 
 // ParsePredicate reads terms joined by AND: column op literal with op = == != <> < <= > >=, column IN (literal, …), column IS
-// [NOT] NULL. A column whose name is no plain word is written in backticks; strings, dates and timestamps in single
-// quotes, a quote doubled. Literals are read as the column's type.
+// [NOT] NULL. A column is a name, or a path to a member of a struct with dots between the names; a name that is no plain word is
+// written in backticks. Strings, dates and timestamps are in single quotes, a quote doubled; bytes are X'00ff', or text in quotes.
+// Literals are read as the column's type.
 func ParsePredicate(text string, s schema.Schema) (Predicate, error) {
 	toks, err := lex(text)
 	if err != nil {
@@ -34,7 +36,7 @@ func ParsePredicate(text string, s schema.Schema) (Predicate, error) {
 }
 
 type token struct {
-	kind byte // 'w' word or number, 's' string, 'q' quoted name, 'o' operator or punctuation
+	kind byte // 'w' word or number, 's' string, 'x' bytes, 'q' column with a quoted name, 'o' operator or punctuation
 	text string
 }
 
@@ -45,28 +47,20 @@ func lex(s string) ([]token, error) {
 		switch {
 		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
 			i++
-		case c == '\'' || c == '`':
-			var b strings.Builder
-			j := i + 1
-			for ; ; j++ {
-				if j >= len(s) {
-					return nil, fmt.Errorf("predicate %q: %c is not closed", s, c)
-				}
-				if s[j] == c {
-					if j+1 < len(s) && s[j+1] == c {
-						j++
-					} else {
-						break
-					}
-				}
-				b.WriteByte(s[j])
+		case c == '\'':
+			text, n, err := quoted(s, i)
+			if err != nil {
+				return nil, err
 			}
-			kind := byte('s')
-			if c == '`' {
-				kind = 'q'
+			out = append(out, token{'s', text})
+			i = n
+		case c == '`':
+			text, n, err := column(s, i)
+			if err != nil {
+				return nil, err
 			}
-			out = append(out, token{kind, b.String()})
-			i = j + 1
+			out = append(out, token{'q', text})
+			i = n
 		case strings.IndexByte("=<>!(),", c) >= 0:
 			n := 1
 			if i+1 < len(s) && (s[i+1] == '=' || c == '<' && s[i+1] == '>') && c != '(' && c != ')' && c != ',' {
@@ -76,15 +70,80 @@ func lex(s string) ([]token, error) {
 			i += n
 		default:
 			j := i
-			for j < len(s) && strings.IndexByte(" \t\r\n'`=<>!(),", s[j]) < 0 {
+			for j < len(s) && strings.IndexByte(breaks, s[j]) < 0 {
 				j++
 			}
-			out = append(out, token{'w', s[i:j]})
+			switch word := s[i:j]; {
+			case j < len(s) && s[j] == '\'' && strings.EqualFold(word, "x"):
+				text, n, err := quoted(s, j)
+				if err != nil {
+					return nil, err
+				}
+				b, err := hex.DecodeString(text)
+				if err != nil {
+					return nil, fmt.Errorf("predicate %q: X'%s' is not in hexadecimal", s, text)
+				}
+				out = append(out, token{'x', string(b)})
+				j = n
+			case j < len(s) && s[j] == '`' && strings.HasSuffix(word, "."):
+				text, n, err := column(s, i)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, token{'q', text})
+				j = n
+			default:
+				out = append(out, token{'w', word})
+			}
 			i = j
 		}
 	}
 	return out, nil
 }
+
+// quoted reads what lies between quotes of the kind at s[i], a doubled one standing for itself, and gives the place behind.
+func quoted(s string, i int) (text string, end int, err error) {
+	var b strings.Builder
+	for j := i + 1; j < len(s); j++ {
+		if s[j] == s[i] {
+			if j+1 == len(s) || s[j+1] != s[i] {
+				return b.String(), j + 1, nil
+			}
+			j++
+		}
+		b.WriteByte(s[j])
+	}
+	return "", 0, fmt.Errorf("predicate %q: %c is not closed", s, s[i])
+}
+
+// column reads a path of names, some of them in backticks, from s[i] on.
+func column(s string, i int) (path string, end int, err error) {
+	var b strings.Builder
+	for i < len(s) {
+		if s[i] == '`' {
+			var name string
+			if name, i, err = quoted(s, i); err != nil {
+				return "", 0, err
+			}
+			b.WriteString(name)
+			if i == len(s) || s[i] != '.' {
+				break
+			}
+		}
+		j := i
+		for j < len(s) && strings.IndexByte(breaks, s[j]) < 0 {
+			j++
+		}
+		b.WriteString(s[i:j])
+		if i = j; j == len(s) || s[j] != '`' || s[j-1] != '.' {
+			break
+		}
+	}
+	return b.String(), i, nil
+}
+
+// breaks are the characters that end a word.
+const breaks = " \t\r\n'`=<>!(),"
 
 type predicateParser struct {
 	toks   []token
@@ -181,8 +240,11 @@ func (p *predicateParser) literal(ty schema.Type, column string) (connectors.Val
 	case schema.Array, schema.Map, schema.Struct, schema.Variant, schema.Void:
 		return connectors.Value{}, fmt.Errorf("column %s of %s can't be compared", column, ty)
 	}
+	if l.kind == 'x' && ty.Kind == schema.Binary {
+		return connectors.Bytes(l.text), nil
+	}
 	quoted := l.kind == 's'
-	if l.kind == 'o' || l.kind == 'q' || ty.Kind == schema.String && !quoted {
+	if l.kind == 'x' || l.kind == 'o' || l.kind == 'q' || ty.Kind == schema.String && !quoted {
 		return connectors.Value{}, fmt.Errorf("a literal of %s expected at %q", ty, l.text)
 	}
 	if l.text == "" { // an empty string is a value here

@@ -129,6 +129,14 @@ func twosComplement(n *big.Int) string {
 	return string(b)
 }
 
+func fromTwosComplement(s string) *big.Int {
+	n := new(big.Int).SetBytes([]byte(s))
+	if s != "" && s[0]&0x80 != 0 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(s))))
+	}
+	return n
+}
+
 // parseDate reads [+-]YYYY…-MM-DD.
 func parseDate(s string) (days int64, ok bool) {
 	sign := int64(1)

@@ -59,38 +59,31 @@ func (p Predicate) columns(s schema.Schema) ([]int, error) {
 	return out, nil
 }
 
-// resolve finds a column by its path: exactly, else without regard to case.
+// resolve finds a column by its path: exactly, else without regard to case. Names may have dots in them: the longest that is there counts.
 func resolve(s schema.Schema, column string) (path []int, t schema.Type, err error) {
-	fields := s.Fields
-	rest := column
-	for {
-		cur := schema.Schema{Fields: fields}
-		name, tail := rest, ""
-		i := cur.Index(rest)
-		if i < 0 {
-			i = cur.IndexFold(rest)
-		}
-		if i < 0 {
-			var found bool
-			if name, tail, found = strings.Cut(rest, "."); found {
-				if i = cur.Index(name); i < 0 {
-					i = cur.IndexFold(name)
-				}
-			}
-		}
-		if i < 0 {
-			return nil, t, fmt.Errorf("there is no column %q", column)
-		}
-		path = append(path, i)
-		t = fields[i].Type
-		if tail == "" {
-			return path, t, nil
-		}
-		if t.Kind != schema.Struct {
-			return nil, t, fmt.Errorf("column %q: %s is no struct", column, name)
-		}
-		fields, rest = t.Fields, tail
+	if i := indexAnyCase(s, column); i >= 0 {
+		return []int{i}, s.Fields[i].Type, nil
 	}
+	for dot := strings.LastIndexByte(column, '.'); dot >= 0; dot = strings.LastIndexByte(column[:dot], '.') {
+		i := indexAnyCase(s, column[:dot])
+		if i < 0 {
+			continue
+		}
+		if t = s.Fields[i].Type; t.Kind != schema.Struct {
+			return nil, t, fmt.Errorf("column %q: %s is no struct", column, column[:dot])
+		}
+		if path, t, err = resolve(schema.Schema{Fields: t.Fields}, column[dot+1:]); err == nil {
+			return append([]int{i}, path...), t, nil
+		}
+	}
+	return nil, t, fmt.Errorf("there is no column %q", column)
+}
+
+func indexAnyCase(s schema.Schema, name string) int {
+	if i := s.Index(name); i >= 0 {
+		return i
+	}
+	return s.IndexFold(name)
 }
 
 // compare orders two present values of one type: floats with NaN above all and equal to itself. ok is false where the type has

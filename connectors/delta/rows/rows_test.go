@@ -329,13 +329,36 @@ func TestSkippingReadsNoFile(t *testing.T) {
 
 func TestBadPredicates(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"", "id", "id = ", "id = 'x", "id = x", "nope = 1", "id = 1 OR id = 2", "id IN 1", "id IN (1", "s = 1", "id ~ 1", "name = x", "s.at.x = 1", "id IS 1", "= 1"} {
+	for _, text := range []string{"", "id", "id = ", "id = 'x", "id = x", "nope = 1", "id = 1 OR id = 2", "id IN 1", "id IN (1", "s = 1", "id ~ 1", "name = x", "s.at.x = 1", "id IS 1", "= 1",
+		"id = X'00'", "b = X'0'", "b = X'00", "`odd.`x = 1", "n.`nope` = 1", "n.`in, side = 1"} {
 		if p, err := ParsePredicate(text, testSchema); err == nil {
 			t.Errorf("%q is %v", text, p)
 		}
 	}
 	p, err := ParsePredicate("`name` = 'it''s' and ID<>-3", testSchema)
 	if err != nil || p[0].Values[0].Str != "it's" || p[1].Op != Ne || p[1].Values[0].Int != -3 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+func TestPredicateNamesAndBytes(t *testing.T) {
+	t.Parallel()
+	inner := schema.StructOf(schema.Field{Name: "in, side", Type: schema.StructOf(schema.Field{Name: "x`.y", Type: schema.Of(schema.Long)}, schema.Field{Name: "z", Type: schema.Of(schema.Long)})})
+	sc := schema.Schema{Fields: []schema.Field{{Name: "n", Type: inner}, {Name: "a.b", Type: inner}, {Name: "b", Type: schema.Of(schema.Binary)}, {Name: "x", Type: schema.Of(schema.Long)}}}
+	for text, path := range map[string][]int{
+		"n.`in, side`.z = 1": {0, 0, 1}, "`n`.`in, side`.`x``.y` = 1": {0, 0, 0}, "N.`IN, side`.Z>1": {0, 0, 1}, "`a.b`.`in, side`.z IS NULL": {1, 0, 1}, "`x`=1": {3}, "x = 1": {3},
+	} {
+		p, err := ParsePredicate(text, sc)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, _, err := resolve(sc, p[0].Column); err != nil || !slices.Equal(got, path) {
+			t.Errorf("%s: %v, want %v (%v)", text, got, path, err)
+		}
+	}
+	p, err := ParsePredicate("b = X'00fF' AND b != x'' AND b IN ('text', X'C3BC')", sc)
+	if err != nil || p[0].Values[0].Str != "\x00\xff" || p[1].Values[0].Str != "" || p[2].Values[1].Str != "ü" {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"math/big"
 
 	"github.com/valyala/fastjson"
 
@@ -80,7 +81,25 @@ func (k *skipper) mayHold(t *Term, ty schema.Type, path []int, stats *fastjson.V
 		}
 	}
 	b.read(f, get("minValues"), get("maxValues"))
+	if ty.Kind == schema.Decimal && ty.Precision > exactFloatDigits {
+		b.lo, b.hi = nudge(b.lo, -1), nudge(b.hi, 1)
+	}
 	return b.mayHold(t, ty)
+}
+
+// exactFloatDigits is how many decimal digits a float64 keeps. delta-rs sends the bounds of decimals through one: those of more digits are off by a few
+// units in its last place, to either side.
+const exactFloatDigits = 15
+
+// nudge moves a decimal bound outwards, down or up by its sign, by more than a float64 may have rounded it.
+func nudge(v connectors.Value, sign int64) connectors.Value {
+	if v.State != connectors.Present {
+		return v
+	}
+	n := fromTwosComplement(v.Str)
+	slack := new(big.Int).Abs(n)
+	slack.Rsh(slack, 50).Add(slack, big.NewInt(1))
+	return connectors.Dec(twosComplement(n.Add(n, slack.Mul(slack, big.NewInt(sign)))), int(v.Int))
 }
 
 // keyTypeChanges is the metadata of a field that says which types it had.

@@ -89,3 +89,52 @@ func TestBoundsOfWidenedFloats(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundsOfRoundedDecimals: delta-rs wrote these bounds, each for a file whose one row has the value; it takes a float64 for a decimal.
+func TestBoundsOfRoundedDecimals(t *testing.T) {
+	t.Parallel()
+	sc := schema.Schema{Fields: []schema.Field{{Name: "d", Type: schema.DecimalOf(38, 9), Nullable: true}}}
+	tab := create(t, sc, nil, nil)
+	c := tab.NewCommit(tab.Cached())
+	bounds := map[string]string{
+		"-99999999999999999999999999999.999999999": "-9.999999999999997e+28",
+		"99999999999999999999999999999.999999999":  "9.999999999999997e+28",
+		"12345678901234567890.123456789":           "12345678901234567000.0",
+		"9007199254740993.000000000":               "9007199254740992.0",
+		"-9007199254740993.000000000":              "-9007199254740992.0",
+		"0.000000001":                              "1e-9",
+		"0.000000000":                              "0.0",
+	}
+	for value, bound := range bounds {
+		v, ok := parseDecimal(value, sc.Fields[0].Type)
+		if !ok {
+			t.Fatal(value)
+		}
+		b := columnar.NewBuilder(sc)
+		if err := b.Append(0, v); err != nil {
+			t.Fatal(err)
+		}
+		a, err := WriteFile(context.Background(), tab.Cached(), value, sc, one(b.NewRecord()), WriteOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Stats = `{"numRecords":1,"minValues":{"d":` + bound + `},"maxValues":{"d":` + bound + `},"nullCount":{"d":0}}`
+		c.Append(a)
+	}
+	s := commit(t, c)
+	for value := range bounds {
+		for _, op := range []string{"=", "<=", ">="} {
+			p, err := ParsePredicate("d "+op+" "+value, s.Schema())
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, l := range lines(t, s, Options{Where: p}) {
+				found = found || strings.Contains(l, `"`+value+`"`)
+			}
+			if !found {
+				t.Errorf("d %s %s: the row was skipped", op, value)
+			}
+		}
+	}
+}
