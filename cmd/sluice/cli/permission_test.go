@@ -3,9 +3,11 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -48,6 +50,56 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
+// TestListOfClosedFolders: what can be read of a lake is listed, what can't is named, and the exit code tells.
+func TestListOfClosedFolders(t *testing.T) {
+	t.Parallel()
+	dir := openDir(t)
+	for _, name := range []string{"a", "b/closed/t", "b/d", "log", "listed", "z"} {
+		if err := makeTable(context.Background(), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"b/closed": 0, "log/_delta_log": 0, "listed": 0o644} {
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Chmod(filepath.Join(dir, name), 0o755)
+	}
+	stdout, stderr, code := runAsNobody(t, "table", "list", dir, "--output", "json")
+	var got []tableRow
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	var lines []string
+	for _, r := range got {
+		lines = append(lines, r.Path+" "+r.Error)
+	}
+	const no = "no permission to read the folder"
+	if want := []string{"a ", "b/closed " + no, "b/d ", "listed " + no, "log " + no, "z "}; !slices.Equal(lines, want) {
+		t.Errorf("got  %q\nwant %q", lines, want)
+	}
+	if want := "sluice: 3 of 6 below " + dir + " can't be read\n"; code != 1 || stderr != want {
+		t.Errorf("exit code %d, %q; want 1 and %q", code, stderr, want)
+	}
+}
+
+// runAsNobody runs the command as a user without rights.
+func runAsNobody(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), "SLUICE_TEST_AS_NOBODY=1")
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return out.String(), words.String(), cmd.ProcessState.ExitCode()
+}
+
 // TestNoPermission runs commands on tables that a user may not read, or not write, whoever runs the tests.
 func TestNoPermission(t *testing.T) {
 	t.Parallel()
@@ -72,10 +124,6 @@ func TestNoPermission(t *testing.T) {
 		defer os.Chmod(table, 0o755)
 		defer os.Chmod(filepath.Join(table, "_delta_log"), 0o755)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct{ args, want string }{
 		{"info table", "no permission to read the folder"},
 		{"cat table", "no permission to read the folder"},
@@ -95,20 +143,15 @@ func TestNoPermission(t *testing.T) {
 		for i, a := range args[1:] {
 			args[i+1] = filepath.Join(dir, a)
 		}
-		cmd := exec.Command(exe, append([]string{"table"}, args...)...)
-		cmd.Env = append(os.Environ(), "SLUICE_TEST_AS_NOBODY=1")
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		err := cmd.Run()
-		if code := cmd.ProcessState.ExitCode(); err == nil || code != 1 {
+		stdout, text, code := runAsNobody(t, append([]string{"table"}, args...)...)
+		if code != 1 {
 			t.Errorf("%s: exit code %d, want 1", c.args, code)
 		}
-		text := stderr.String()
 		if !strings.HasPrefix(text, "sluice: "+c.want+" "+dir) {
 			t.Errorf("%s says %q, want %q and the place", c.args, text, c.want)
 		}
-		if strings.Count(text, "\n") != 1 || stdout.Len() > 0 {
-			t.Errorf("%s: more than a line: %q %q", c.args, text, stdout.String())
+		if strings.Count(text, "\n") != 1 || stdout != "" {
+			t.Errorf("%s: more than a line: %q %q", c.args, text, stdout)
 		}
 	}
 }
