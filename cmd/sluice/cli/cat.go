@@ -92,14 +92,11 @@ func (f *rowFlags) changes(ctx context.Context, t *delta.Table, feed string, vis
 	if err != nil || o.From < 0 {
 		return schema.Schema{}, usagef("--cdf is %q: give FROM:TO, two versions", feed)
 	}
-	last, err := t.Snapshot(ctx)
-	if err == nil && o.To >= 0 {
-		last, err = t.SnapshotAt(ctx, o.To)
-	}
+	shape, err := cdf.Shape(ctx, t, o)
 	if err != nil {
 		return schema.Schema{}, err
 	}
-	sc, err := cdf.Schema(last, o)
+	sc, err := cdf.Schema(shape, o)
 	if err != nil {
 		return sc, err
 	}

@@ -42,9 +42,9 @@ func data(ids ...int64) arrow.Record {
 
 func feed(t *testing.T, tab *delta.Table, o Options) ([]string, error) {
 	t.Helper()
-	s, err := tab.Snapshot(context.Background())
+	s, err := Shape(context.Background(), tab, o)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	fs, err := Schema(s, o)
 	if err != nil {
@@ -157,6 +157,10 @@ func TestFeed(t *testing.T) {
 	c.SetMetadata(m)
 	s = do(c)
 	if got, err := feed(t, tab, Options{From: 5, To: -1, Columns: []string{"more"}}); err != nil || !slices.Equal(got, []string{"5 0 delete 5"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	// As with Spark and delta-rs, changes of before have it too.
+	if got, err := feed(t, tab, Options{From: 2, To: 3}); err != nil || !slices.Equal(got, []string{"2 2 v2 x 0 delete 2", "3 3 v3 x 0 delete 3"}) {
 		t.Errorf("%v, %v", got, err)
 	}
 	m = s.Metadata.Clone()

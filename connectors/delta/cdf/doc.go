@@ -5,5 +5,7 @@
 // inserts, rows of a removed one deletes, and where a file is removed and added again with another deletion vector, the
 // rows by which the vectors differ.
 //
+// The rows have the columns of the newest version (Shape).
+//
 // It starts no goroutines.
 package cdf

@@ -22,7 +22,7 @@ import (
 var (
 	// ErrDisabled is wrapped where a version of the range was made without the change data feed.
 	ErrDisabled = errors.New("the change data feed was off")
-	// ErrSchemaChanged is wrapped where the rows of a version can't be shown in the schema of the last one.
+	// ErrSchemaChanged is wrapped where the rows of a version can't be shown in the schema that the changes have.
 	ErrSchemaChanged = errors.New("the schema changed in a way that the change data feed can't be read across")
 )
 
@@ -63,11 +63,12 @@ type Batch struct {
 // reader is one reading of a feed.
 type reader struct {
 	table *delta.Table
-	last  *delta.Snapshot // whose schema the rows have
+	shape *delta.Snapshot // whose schema the rows have
+	to    int64
 	opts  Options
 }
 
-// Schema gives the schema of the records: that of the table at the last version, with the feed's columns.
+// Schema gives the schema of the records: that of a snapshot, which Shape found, with the feed's columns.
 func Schema(s *delta.Snapshot, o Options) (schema.Schema, error) {
 	sc, err := (rows.Options{Columns: o.Columns}).Schema(s)
 	if err != nil {
@@ -95,7 +96,7 @@ func Read(ctx context.Context, t *delta.Table, o Options) iter.Seq2[Batch, error
 			on = yield(b, err) && err == nil
 			return on
 		}
-		for c, err := range t.Commits(ctx, r.opts.From, r.last.Version) {
+		for c, err := range t.Commits(ctx, r.opts.From, r.to) {
 			if err != nil {
 				emit(Batch{}, err)
 				return
@@ -108,39 +109,60 @@ func Read(ctx context.Context, t *delta.Table, o Options) iter.Seq2[Batch, error
 }
 
 func open(ctx context.Context, t *delta.Table, o Options) (*reader, error) {
-	var last *delta.Snapshot
-	var err error
-	if o.To < 0 {
-		last, err = t.Snapshot(ctx)
-	} else {
-		last, err = t.SnapshotAt(ctx, o.To)
-	}
+	shape, to, err := shapeOf(ctx, t, o)
 	if err != nil {
 		return nil, err
 	}
+	return &reader{table: t, shape: shape, to: to, opts: o}, nil
+}
+
+// Shape gives the version of the table whose columns the changes have: the newest, as Spark and delta-rs show them too, or, where the rows of the
+// range can't be shown in its schema, the last of the range.
+func Shape(ctx context.Context, t *delta.Table, o Options) (*delta.Snapshot, error) {
+	s, _, err := shapeOf(ctx, t, o)
+	if err != nil {
+		return nil, fmt.Errorf("change data feed of table %s: %w", t.URL(), err)
+	}
+	return s, nil
+}
+
+// shapeOf does what Shape says, and gives the last version of the range.
+func shapeOf(ctx context.Context, t *delta.Table, o Options) (shape *delta.Snapshot, to int64, err error) {
+	newest, newestErr := t.Snapshot(ctx)
+	last := newest
+	if o.To >= 0 && (newestErr != nil || o.To != newest.Version) {
+		if last, err = t.SnapshotAt(ctx, o.To); err != nil {
+			return nil, 0, err
+		}
+	} else if newestErr != nil {
+		return nil, 0, newestErr
+	}
 	if o.From < 0 || o.From > last.Version {
-		return nil, fmt.Errorf("%w: from %d to %d", delta.ErrVersionNotFound, o.From, last.Version)
+		return nil, 0, fmt.Errorf("%w: from %d to %d", delta.ErrVersionNotFound, o.From, last.Version)
 	}
 	first, err := t.SnapshotAt(ctx, o.From)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if !first.PropertyIs(delta.PropEnableCDF) {
-		return nil, fmt.Errorf("%w at version %d (%s is not true)", ErrDisabled, o.From, delta.PropEnableCDF)
+		return nil, 0, fmt.Errorf("%w at version %d (%s is not true)", ErrDisabled, o.From, delta.PropEnableCDF)
+	}
+	if newestErr == nil && readable(first.Schema(), newest) == nil && readable(last.Schema(), newest) == nil {
+		return newest, last.Version, nil
 	}
 	if err := readable(first.Schema(), last); err != nil {
-		return nil, fmt.Errorf("%w (version %d)", err, o.From)
+		return nil, 0, fmt.Errorf("%w (version %d)", err, o.From)
 	}
-	return &reader{table: t, last: last, opts: o}, nil
+	return last, last.Version, nil
 }
 
-// readable tells whether rows of an older schema can be shown in the newest: columns may have come, types may have widened.
-func readable(old schema.Schema, last *delta.Snapshot) error {
-	mapping, err := rows.MappingOf(last.Metadata)
+// readable tells whether rows of an older schema can be shown in that of shape: columns may have come, types may have widened.
+func readable(old schema.Schema, shape *delta.Snapshot) error {
+	mapping, err := rows.MappingOf(shape.Metadata)
 	if err != nil {
 		return err
 	}
-	return fieldsReadable(old.Fields, last.Schema().Fields, mapping)
+	return fieldsReadable(old.Fields, shape.Schema().Fields, mapping)
 }
 
 func fieldsReadable(old, now []schema.Field, m columnar.Mapping) error {
@@ -220,7 +242,7 @@ func (r *reader) commit(ctx context.Context, c delta.CommitEntry, emit func(Batc
 		}
 		sc, err := schema.Parse(c.Metadata.SchemaString)
 		if err == nil {
-			err = readable(sc, r.last)
+			err = readable(sc, r.shape)
 		}
 		if err != nil {
 			emit(Batch{}, fmt.Errorf("%w (version %d)", err, c.Version))
@@ -335,7 +357,7 @@ func (r *reader) vector(ctx context.Context, a *delta.Add) (*roaring64.Bitmap, e
 // removedFile gives a removed file as an add. Old writers left out what the remove need not say: then it is looked up in the
 // version before.
 func (r *reader) removedFile(ctx context.Context, version int64, x *delta.Remove) (*delta.Add, error) {
-	if x.Size >= 0 && (x.PartitionValues.Len() > 0 || len(r.last.Metadata.PartitionColumns) == 0) {
+	if x.Size >= 0 && (x.PartitionValues.Len() > 0 || len(r.shape.Metadata.PartitionColumns) == 0) {
 		return &delta.Add{Path: x.Path, PartitionValues: x.PartitionValues, Size: x.Size, DeletionVector: x.DeletionVector}, nil
 	}
 	s, err := r.table.SnapshotAt(ctx, version-1)
@@ -354,14 +376,14 @@ func (r *reader) file(ctx context.Context, c delta.CommitEntry, f rows.Single, c
 	o := rows.Options{Columns: r.opts.Columns, BatchRows: r.opts.BatchRows}
 	if o.Columns == nil {
 		o.Columns = []string{}
-		for _, x := range r.last.Schema().Fields {
+		for _, x := range r.shape.Schema().Fields {
 			o.Columns = append(o.Columns, x.Name)
 		}
 	}
 	if changeType == "" {
 		o.Columns = append(o.Columns[:len(o.Columns):len(o.Columns)], ColumnType)
 	}
-	for b, err := range rows.ReadSingle(ctx, r.last, f, o) {
+	for b, err := range rows.ReadSingle(ctx, r.shape, f, o) {
 		if err != nil {
 			emit(Batch{}, fmt.Errorf("version %d: %w", c.Version, err))
 			return false

@@ -231,12 +231,12 @@ func oursCDF(tb testing.TB, b store.Bucket, path string, from, to int64) []strin
 	if err != nil {
 		tb.Fatal(err)
 	}
-	last, err := tab.SnapshotAt(ctx, to)
+	o := cdf.Options{From: from, To: to}
+	shape, err := cdf.Shape(ctx, tab, o)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	o := cdf.Options{From: from, To: to}
-	sc, err := cdf.Schema(last, o)
+	sc, err := cdf.Schema(shape, o)
 	if err != nil {
 		tb.Fatal(err)
 	}
