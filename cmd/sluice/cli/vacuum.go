@@ -21,6 +21,12 @@ func (a *app) tableVacuum() *cobra.Command {
 			"except for change data.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if cmd.Flags().Changed("retention") {
+				if o.Retention < 0 {
+					return usagef("--retention is %s: no file is as young as that", o.Retention)
+				}
+				o.Retention = max(o.Retention, 1) // 0 would mean the table's
+			}
 			t, err := openTable(ctx, args[0])
 			if err != nil {
 				return err
@@ -39,6 +45,7 @@ func (a *app) tableVacuum() *cobra.Command {
 			if err != nil {
 				return tableError(args[0], err)
 			}
+			plan.Retention = plan.Retention.Truncate(time.Microsecond)
 			n, bytes := len(plan.Files), plan.Bytes
 			if !dry {
 				bar := a.progress("deleting", countText)
