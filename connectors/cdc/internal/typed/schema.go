@@ -19,6 +19,9 @@ const (
 	maxDepth = 64
 )
 
+// pgScaleBits is 2 to the number of bits in which PostgreSQL keeps a numeric's scale, of which 1000 is the highest.
+const pgScaleBits = 1 << 11
+
 // conv says how a JSON value becomes a Value.
 type conv uint8
 
@@ -58,8 +61,8 @@ type Type struct {
 	Optional bool
 	conv     conv
 	min, max int64 // of convInt
-	scale    int   // of decimals
-	negScale int   // zeros that a negative scale adds
+	scale    int   // of decimals, as they are sent
+	toWhole  bool  // the decimals are whole numbers: their scale is negative
 
 	Fields []Field
 	index  map[string]int
@@ -225,7 +228,7 @@ func (t *Type) binary(n *node) error {
 		}
 	case "org.apache.kafka.connect.data.Decimal":
 		scale, err := strconv.Atoi(n.Parameters["scale"])
-		if err != nil || scale > 1000 || scale < -1000 {
+		if err != nil || scale >= pgScaleBits || scale < -1000 {
 			return fmt.Errorf("connect schema: decimal %q has scale %q", n.Field, n.Parameters["scale"])
 		}
 		precision := 38
@@ -235,8 +238,11 @@ func (t *Type) binary(n *node) error {
 			}
 		}
 		t.scale = scale
+		if scale > 1000 { // PostgreSQL's numeric(5,-2): the connector takes the scale's 11 bits for a positive number, 2046
+			scale -= pgScaleBits
+		}
 		if scale < 0 { // Oracle: 12 with scale -3 is 12000
-			t.negScale = -scale
+			t.toWhole = true
 			if n.Parameters["connect.decimal.precision"] != "" {
 				precision -= scale
 			}

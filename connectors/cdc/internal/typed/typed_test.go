@@ -1,6 +1,8 @@
 package typed
 
 import (
+	"encoding/base64"
+	"math/big"
 	"testing"
 	"time"
 
@@ -39,6 +41,34 @@ func TestStampsAgreeWithTime(t *testing.T) {
 			t.Fatalf("%s is read as %d (%t %t %t), want %d", text, micros, zoned, inRange, ok, x.UnixMicro())
 		}
 	})
+}
+
+// TestNegativeScaleOfPostgres: numeric(5,-2) is declared with scale 2046 = 2048-2, and its values are sent with as many zeros. Was refused, and with
+// it all rows of the table.
+func TestNegativeScaleOfPostgres(t *testing.T) {
+	t.Parallel()
+	zeros := new(big.Int).Exp(big.NewInt(10), big.NewInt(2046), nil)
+	for precision, whole := range map[string]int64{"5": 9999900, "7": -1200, "1": 0, "40": 1200} {
+		sch := `{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2046","connect.decimal.precision":"` + precision + `"}}`
+		typ, err := Compile(sch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := new(big.Int).Mul(big.NewInt(whole), zeros)
+		var r js.Reader
+		var v connectors.Value
+		text := `"` + base64.StdEncoding.EncodeToString(js.AppendInt(nil, sent)) + `"`
+		if end := typ.Value(&r, text, 0, &v, 0); end != len(text) {
+			t.Fatalf("%d: %v", whole, r.Err)
+		}
+		want := connectors.Dec(string(js.AppendInt(nil, big.NewInt(whole))), 0)
+		if precision == "40" {
+			want = connectors.Text("1200")
+		}
+		if !v.Equal(want) {
+			t.Errorf("%s: got %+v, want %+v", precision, v, want)
+		}
+	}
 }
 
 func TestSemanticTypes(t *testing.T) {

@@ -337,13 +337,18 @@ func (t *Type) decimalValue(r *js.Reader, s string, i int, v *connectors.Value, 
 		}
 		unscaled = r.Keep(js.AppendInt(nil, n))
 	}
+	if t.toWhole {
+		n, ok := js.Rescale(js.BigInt(unscaled), scale, 0)
+		if !ok {
+			r.Rescue(col, string(js.AppendDecimal(nil, unscaled, scale)))
+			*v = connectors.Value{State: connectors.Null}
+			return end
+		}
+		unscaled, scale = r.Keep(js.AppendInt(nil, n)), 0
+	}
 	if t.conv == convDecimalText {
 		v.State, v.Kind, v.Str = connectors.Present, schema.String, r.Keep(js.AppendDecimal(nil, unscaled, scale))
 		return end
-	}
-	if t.negScale > 0 {
-		n, _ := js.Rescale(js.BigInt(unscaled), scale, 0)
-		unscaled, scale = r.Keep(js.AppendInt(nil, n)), 0
 	}
 	if !Fits(unscaled, t.T.Precision) {
 		r.Rescue(col, string(js.AppendDecimal(nil, unscaled, scale)))
