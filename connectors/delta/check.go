@@ -114,7 +114,7 @@ func checkFiles(s *Snapshot, a *Actions, p *Protocol, m *Metadata, sc schema.Sch
 		if exists && old.Stats != "" && len(old.Stats) <= len(x.Stats)+24 && x.DeletionVector != nil {
 			continue // the same statistics with wide bounds
 		}
-		if err := checkStats(x); err != nil {
+		if err := checkStats(x, sc.Fields); err != nil {
 			return err
 		}
 	}
@@ -198,8 +198,8 @@ func PhysicalName(f *schema.Field) string {
 	return f.Name
 }
 
-// checkStats asserts B8: JSON, numbers, min <= max.
-func checkStats(x *Add) error {
+// checkStats asserts B8: JSON, numbers, min <= max, no NaN in the bounds of a column of floats (in one of texts it is a text).
+func checkStats(x *Add, fields []schema.Field) error {
 	if x.Stats == "" {
 		return nil
 	}
@@ -215,13 +215,13 @@ func checkStats(x *Add) error {
 			return invalid("B8 statistics", "%s: numRecords is %s", x.Path, n)
 		}
 	}
-	if err := checkBounds(v.Get("minValues"), v.Get("maxValues"), ""); err != nil {
+	if err := checkBounds(v.Get("minValues"), v.Get("maxValues"), "", schema.Type{Kind: schema.Struct, Fields: fields}); err != nil {
 		return invalid("B8 statistics", "%s: %v", x.Path, err)
 	}
 	return nil
 }
 
-func checkBounds(lo, hi *fastjson.Value, path string) error {
+func checkBounds(lo, hi *fastjson.Value, path string, t schema.Type) error {
 	if lo == nil || hi == nil || lo.Type() != hi.Type() {
 		return nil
 	}
@@ -230,7 +230,7 @@ func checkBounds(lo, hi *fastjson.Value, path string) error {
 		var err error
 		lo.GetObject().Visit(func(k []byte, v *fastjson.Value) {
 			if err == nil {
-				err = checkBounds(v, hi.Get(string(k)), path+"."+string(k))
+				err = checkBounds(v, hi.Get(string(k)), path+"."+string(k), member(t, string(k)))
 			}
 		})
 		return err
@@ -250,7 +250,7 @@ func checkBounds(lo, hi *fastjson.Value, path string) error {
 		}
 	case fastjson.TypeString:
 		a, b := string(lo.GetStringBytes()), string(hi.GetStringBytes())
-		if strings.EqualFold(a, "NaN") || strings.EqualFold(b, "NaN") {
+		if (t.Kind == schema.Float || t.Kind == schema.Double) && (strings.EqualFold(a, "NaN") || strings.EqualFold(b, "NaN")) {
 			return errors.New("NaN in the bounds of " + path)
 		}
 		// Dates before year 0 and after 9999 carry a sign, and do not sort as text.
@@ -260,6 +260,16 @@ func checkBounds(lo, hi *fastjson.Value, path string) error {
 		}
 	}
 	return nil
+}
+
+// member gives the type of a struct's member by its physical name, the zero type where there is none.
+func member(t schema.Type, name string) schema.Type {
+	for i := range t.Fields {
+		if PhysicalName(&t.Fields[i]) == name {
+			return t.Fields[i].Type
+		}
+	}
+	return schema.Type{}
 }
 
 // boundedNumber keeps numbers like 1e999999999 from becoming as large as they say.

@@ -181,6 +181,7 @@ func TestBrokenCommitsAreRefused(t *testing.T) {
 	b := mem.New("x")
 	sc := testSchema()
 	sc.Fields = append(sc.Fields, schema.Field{Name: "p", Type: schema.Of(schema.String), Nullable: true})
+	sc.Fields = append(sc.Fields, schema.Field{Name: "d", Type: schema.Of(schema.Double), Nullable: true})
 	tab, err := Create(ctx, b, "t", CreateOptions{Schema: sc, PartitionColumns: []string{"p"}})
 	if err != nil {
 		t.Fatal(err)
@@ -212,6 +213,11 @@ func TestBrokenCommitsAreRefused(t *testing.T) {
 		"B8 statistics": func(c *Commit) {
 			a := good("X")
 			a.Stats = `{"numRecords":1,"minValues":{"id":2},"maxValues":{"id":1}}`
+			c.Append(a)
+		},
+		"NaN in the bounds": func(c *Commit) {
+			a := good("X")
+			a.Stats = `{"minValues":{"d":"NaN"},"maxValues":{"d":"NaN"}}`
 			c.Append(a)
 		},
 		"not an object": func(c *Commit) { a := good("X"); a.Stats = `[]`; c.Append(a) },

@@ -73,14 +73,14 @@ func FuzzStats(f *testing.F) {
 		if n, ok := statsNumRecords(s); ok && n < 0 {
 			t.Fatal(n)
 		}
-		_ = checkStats(&Add{Path: "x", Stats: s})
+		_ = checkStats(&Add{Path: "x", Stats: s}, nil)
 		w := WideBounds(s)
 		if WideBounds(w) != w {
 			t.Fatalf("%s, then %s", w, WideBounds(w))
 		}
 		a, ok1 := statsNumRecords(s)
 		b, ok2 := statsNumRecords(w)
-		if checkStats(&Add{Stats: s}) == nil && (a != b || ok1 != ok2) {
+		if checkStats(&Add{Stats: s}, nil) == nil && (a != b || ok1 != ok2) {
 			t.Fatalf("%d %v became %d %v in %s", a, ok1, b, ok2, w)
 		}
 	})
