@@ -269,7 +269,7 @@ func (c *Columns) apply(needs []need) {
 			continue
 		}
 		col := &c.Source[n.col]
-		if !Adds(col.Type, n.to) {
+		if !c.fresh && !Adds(col.Type, n.to) { // a table yet to be created has no files
 			if c.Widened == nil {
 				c.Widened = map[string]schema.Type{}
 			}

@@ -181,6 +181,17 @@ func asFloat(v connectors.Value) (float64, bool) {
 	case integral(v.Kind):
 		f := float64(v.Int)
 		return f, int64(f) == v.Int && math.Abs(f) <= 1<<53
+	case v.Kind == schema.String: // JSON has no other form for these
+		switch v.Str {
+		case "NaN":
+			return math.NaN(), true
+		case "Infinity", "-Infinity":
+			sign := 1
+			if v.Str[0] == '-' {
+				sign = -1
+			}
+			return math.Inf(sign), true
+		}
 	}
 	return 0, false
 }
