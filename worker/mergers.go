@@ -67,6 +67,7 @@ const (
 
 // explain says why a batch was slow. The next one is as much larger as there has come in meanwhile.
 func (o *oneTable) explain(res silver.Result, batches int) {
+	res.Took.Read, o.t.read = o.t.read, 0
 	total := res.Took.Total()
 	if total < max(slowBatch, o.t.cfg.CommitInterval) || time.Since(o.told) < slowEvery {
 		return

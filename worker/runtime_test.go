@@ -93,6 +93,7 @@ type world struct {
 	rt   *Runtime
 	stop context.CancelFunc
 	done chan error
+	log  *slog.Logger // nil: none
 
 	metrics *prometheus.Registry
 }
@@ -109,7 +110,10 @@ func (unclosed) Close() error { return nil }
 
 func (w *world) start() {
 	w.t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	log := w.log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	if os.Getenv("SLUICE_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

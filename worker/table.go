@@ -62,6 +62,7 @@ type tableRun struct {
 	poll    time.Duration
 	budget  int64 // bytes of changes that one merge takes
 	cold    coldShare
+	read    time.Duration // that the batches at hand were read from files for, until a merge has told it
 }
 
 // mergeShare is the part of the memory limit that the changes of one merge may take, and those of all merges that were read from files.
@@ -188,6 +189,7 @@ func (t *tableRun) step(ctx context.Context) (bool, error) {
 	bytes := int64(0)
 	full := false
 	defer t.cold.release()
+	t.read = 0
 	for _, x := range t.feeds {
 		if err := t.look(ctx, x); err != nil {
 			return false, err
@@ -288,7 +290,8 @@ func (t *tableRun) collect(ctx context.Context, x *follower, version int64, more
 		}
 		return out, hot.bytes, nil
 	}
-	files := int64(0)
+	files, began := int64(0), time.Now()
+	defer func() { t.read += time.Since(began) }()
 	pieces, refused, err := bronze.ReadVersion(ctx, x.table, version, t.dec, bronze.ReadOptions{
 		Topics: func(topic string) bool { return t.topics[topic] },
 		Admit: func(bytes int64) error {

@@ -121,6 +121,7 @@ type Appender struct {
 	flush atomic.Bool   // cut now
 
 	build *columnar.Builder // the cutter's
+	told  time.Time         // the committer's: when a slow commit was last explained
 
 	stats counters
 }

@@ -25,6 +25,7 @@ type chunk struct {
 	bytes int64
 	file  delta.Add
 	held  int64 // bytes of the memory budget that are not given back yet
+	took  phases
 }
 
 // drop gives the memory of a chunk back that will not be committed.
@@ -68,7 +69,9 @@ func (a *Appender) cut() *chunk {
 // write encodes the chunk and uploads it.
 func (a *Appender) write(ctx context.Context, c *chunk) error {
 	file := a.o.Spares.File()
+	start := a.o.Now()
 	stats, err := a.encode(ctx, c, file)
+	c.took.encode = a.o.Now().Sub(start)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -84,9 +87,11 @@ func (a *Appender) write(ctx context.Context, c *chunk) error {
 	a.o.Crash(PhaseBeforeUpload)
 	// The name is this input's and this run's alone (D4: an epoch is one run of a task in one life of a process), so putting it
 	// twice puts the same bytes.
+	start = a.o.Now()
 	if err := a.retry(ctx, "upload "+key, func() error { return a.o.Bucket.Put(ctx, key, data) }); err != nil {
 		return err
 	}
+	c.took.store = a.o.Now().Sub(start)
 	a.o.Crash(PhaseBeforeCommit)
 	size := int64(len(data))
 	a.o.Spares.GiveFile(file)
@@ -155,9 +160,12 @@ func (a *Appender) commit(ctx context.Context, c *chunk) error {
 		c.drop(a)
 		return nil
 	}
+	start := a.o.Now()
 	if err := a.deadLetters(ctx, c); err != nil {
 		return err
 	}
+	c.took.letters = a.o.Now().Sub(start)
+	start = a.o.Now()
 	var version int64
 	lost := false
 	err := a.retry(ctx, "commit to "+a.o.Path, func() error {
@@ -194,8 +202,12 @@ func (a *Appender) commit(ctx context.Context, c *chunk) error {
 		c.drop(a)
 		return nil
 	}
+	c.took.store += a.o.Now().Sub(start)
 	a.o.Crash(PhaseBeforeMirror)
+	start = a.o.Now()
 	a.committed(c, version)
+	c.took.hand = a.o.Now().Sub(start)
+	a.explain(c)
 	return nil
 }
 

@@ -48,7 +48,7 @@ func (w *work) commit(ctx context.Context) (res Result, again bool, err error) {
 		return w.res, false, err
 	}
 	out := d.compose().Do(ctx)
-	w.res.Took.Commit = m.now().Sub(start)
+	w.res.Took.Commit += m.now().Sub(start)
 	return w.conclude(ctx, d, out)
 }
 

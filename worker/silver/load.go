@@ -129,7 +129,7 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	m.past = old
 	m.stats.Rebuilds++
 	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows()+old.n, "tombstones", x.Tombstones(),
-		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes(), "on disk", x.Spilled(), "took", time.Since(start).Round(time.Millisecond))
+		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes(), "on disk", x.Spilled(), "took", time.Since(start).Round(time.Millisecond), "reading the log took", m.logTook.Round(time.Millisecond))
 	return x, nil
 }
 

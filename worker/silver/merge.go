@@ -22,8 +22,10 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 	if m.broken != nil {
 		return Result{}, fmt.Errorf("merge into %s: %w", m.opt.Path, m.broken)
 	}
+	var before Phases // of attempts that were not the last, and around them
 	for attempt := 1; ; attempt++ {
 		if !m.ready {
+			start := m.now()
 			err := m.load(ctx)
 			if err == nil {
 				err = m.scrubbed(ctx)
@@ -31,6 +33,7 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 			if err != nil {
 				return Result{}, fmt.Errorf("merge into %s: %w", m.opt.Path, err)
 			}
+			before.Load += m.now().Sub(start)
 		}
 		w := m.begin()
 		start := m.now()
@@ -48,6 +51,7 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 			if err := m.widen(ctx); err != nil {
 				return w.res, m.failed(fmt.Errorf("merge into %s: %w", m.opt.Path, err))
 			}
+			before.Rewrite += m.now().Sub(start)
 			continue
 		}
 		w.res.Took.Gather = m.now().Sub(start)
@@ -57,18 +61,20 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 				return w.res, m.failed(fmt.Errorf("merge into %s: %d events cannot be applied and there is nowhere to keep them; the first: %s",
 					m.opt.Path, len(w.letters), w.letters[0].Reason))
 			}
+			start := m.now()
 			if err := m.opt.DeadLetters(ctx, w.letters); err != nil { // D6: before the commit that passes them
 				return w.res, m.failed(fmt.Errorf("keep the dead letters of %s: %w", m.opt.Path, err))
 			}
-			lettersDone = true
+			before.Letters, lettersDone = m.now().Sub(start), true
 		}
-		res, again, err := w.run(ctx)
+		res, void, err := w.run(ctx)
 		w.finish()
 		res.Attempts = attempt
 		if err != nil {
 			return res, m.failed(fmt.Errorf("merge into %s: %w", m.opt.Path, err))
 		}
-		if !again {
+		if !void {
+			res.Took.add(before)
 			m.stats.DeadLetters += int64(res.DeadLetters)
 			if res.Committed && !m.opt.Upkeep.Manual {
 				start := m.now()
@@ -80,9 +86,11 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 			return res, nil
 		}
 		if w.partial {
+			before.add(res.Took)
 			attempt--
 			continue
 		}
+		before.Again += res.Took.Total()
 		if attempt == maxAttempts {
 			return res, m.failed(fmt.Errorf("merge into %s: others changed the table %d times in a row", m.opt.Path, attempt))
 		}

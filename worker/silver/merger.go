@@ -67,6 +67,7 @@ type Merger struct {
 	watermarks map[fold.PartKey]int64
 	stats      Stats
 	upkeep     upkeepState
+	logTook    time.Duration // to read the table's log, at the last load
 	// job is a compaction under way, nil for none. touched keeps the compiler from leaving reads out whose result nobody needs.
 	job     *rewriter
 	touched uint64
@@ -117,6 +118,7 @@ func (m *Merger) policy() evolve.Policy {
 func (m *Merger) load(ctx context.Context) error {
 	m.ready = false
 	m.keyPlans = map[*connectors.Shape]*keyPlan{}
+	start := m.now()
 	if m.table == nil {
 		t, err := delta.Open(ctx, m.opt.Bucket, m.opt.Path, delta.WithLogger(m.log))
 		switch {
@@ -149,6 +151,7 @@ func (m *Merger) load(ctx context.Context) error {
 			return err
 		}
 	}
+	m.logTook = m.now().Sub(start)
 	return m.loadAt(ctx, snap)
 }
 

@@ -79,25 +79,48 @@ type Result struct {
 	Took     Phases
 }
 
-// Phases say where the time of a merge went.
+// Phases say where the time of a merge went. Load, Letters and Again are seldom anything: following what others changed, keeping dead letters, and
+// attempts that were void because others changed the table meanwhile. Rewrite is the writing of files without their deleted rows (copy-on-write).
+// Read is the caller's: what it took to get the batches.
 type Phases struct {
-	Gather, Fold, Emit, Commit, Index, Upkeep time.Duration
+	Gather, Fold, Emit, Rewrite, Commit, Index, Upkeep time.Duration
+	Load, Letters, Again                               time.Duration
+	Read                                               time.Duration
+}
+
+func (p *Phases) add(o Phases) {
+	p.Gather, p.Fold, p.Emit, p.Rewrite = p.Gather+o.Gather, p.Fold+o.Fold, p.Emit+o.Emit, p.Rewrite+o.Rewrite
+	p.Commit, p.Index, p.Upkeep, p.Load = p.Commit+o.Commit, p.Index+o.Index, p.Upkeep+o.Upkeep, p.Load+o.Load
+	p.Letters, p.Again, p.Read = p.Letters+o.Letters, p.Again+o.Again, p.Read+o.Read
+}
+
+// named gives the phases in words of an operator.
+func (p Phases) named() []phase {
+	return []phase{
+		{"store latency", p.Commit}, {"deciding, and reading rows that the events do not tell whole", p.Fold}, {"encoding rows", p.Emit},
+		{"sorting events by key", p.Gather}, {"upkeep", p.Upkeep}, {"the key index", p.Index}, {"writing files anew", p.Rewrite},
+		{"reading what others changed in the table", p.Load}, {"keeping dead letters", p.Letters}, {"beginning again because others changed the table", p.Again},
+		{"reading bronze files", p.Read},
+	}
+}
+
+type phase struct {
+	why  string
+	took time.Duration
 }
 
 // Total is the time of the whole merge.
 func (p Phases) Total() time.Duration {
-	return p.Gather + p.Fold + p.Emit + p.Commit + p.Index + p.Upkeep
+	total := time.Duration(0)
+	for _, x := range p.named() {
+		total += x.took
+	}
+	return total
 }
 
 // Slowest says, in words of an operator, what took the most time, and how much.
 func (p Phases) Slowest() (why string, took time.Duration) {
-	for _, x := range []struct {
-		why  string
-		took time.Duration
-	}{
-		{"store latency", p.Commit}, {"deciding, and reading rows that the events do not tell whole", p.Fold}, {"encoding rows", p.Emit},
-		{"sorting events by key", p.Gather}, {"upkeep", p.Upkeep}, {"the key index", p.Index},
-	} {
+	for _, x := range p.named() {
 		if x.took > took {
 			why, took = x.why, x.took
 		}
