@@ -270,7 +270,13 @@ func Recover(o Options) error {
 	if o.PeerAdvertised == "" {
 		return ownership.Errorf(ownership.ErrInvalid, "recovery needs peer.advertised, the address under which this node will be reached")
 	}
+	dir := filepath.Join(o.DataDir, "raft")
+	if was, err := folderOf(dir); err != nil {
+		return err
+	} else if was != "" && was != o.NodeID {
+		return &FolderError{Dir: dir, Was: was, Node: o.NodeID}
+	}
 	return raftnode.Recover(raftnode.Options{
-		ID: o.NodeID, Address: o.PeerAdvertised, Dir: filepath.Join(o.DataDir, "raft"), Machine: newMachine(nil), Logger: o.Logger,
+		ID: o.NodeID, Address: o.PeerAdvertised, Dir: dir, Machine: newMachine(nil), Logger: o.Logger,
 	})
 }

@@ -100,6 +100,9 @@ func New(o Options) (*Coordinator, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.ln.Close())
 	}
+	if err := c.keepName(dir); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	c.ln.Serve(c.serve)
 	return c, nil
 }

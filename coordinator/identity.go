@@ -70,3 +70,54 @@ func writeSmall(path, text string) error {
 	}
 	return os.Rename(path+".tmp", path)
 }
+
+const nodeFile = "node" // in data.dir/raft; holds the node.id whose log and votes these are
+
+// folderOf gives the node whose Raft folder dir is; empty where nothing says so.
+func folderOf(dir string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, nodeFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read name of node: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// keepName makes sure that the folder of a member stays that of one node: its votes count for that name only, and Raft would
+// not know the log's owner by another one. A node that is not yet part of a cluster may be given another name.
+func (c *Coordinator) keepName(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	was, err := folderOf(dir)
+	if err != nil || was == c.opts.NodeID {
+		return err
+	}
+	formed, err := c.node.Formed()
+	if err != nil {
+		return err
+	}
+	if was != "" && formed {
+		return &FolderError{Dir: dir, Was: was, Node: c.opts.NodeID}
+	}
+	if was != "" { // its consent to itself was to that name
+		if err := c.vote.withdraw(was); err != nil {
+			return err
+		}
+	}
+	if err := writeSmall(filepath.Join(dir, nodeFile), c.opts.NodeID); err != nil {
+		return fmt.Errorf("write name of node: %w", err)
+	}
+	return nil
+}
+
+// FolderError says that a Raft folder is that of another node.
+type FolderError struct {
+	Dir       string
+	Was, Node string // node.id
+}
+
+// Error implements error.
+func (e *FolderError) Error() string {
+	return fmt.Sprintf("%s is the Raft folder of node %s, and node.id is %s now: set node.id to %s (by default it is the host's name), or give this node an empty data.dir of its own",
+		e.Dir, e.Was, e.Node, e.Was)
+}

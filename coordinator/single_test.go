@@ -341,3 +341,43 @@ func TestValidateDecidesOnTheLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestFolderOfAnotherNode: the folder of a member is refused under another name; one that no cluster has made use of is not.
+func TestFolderOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	n := single(t, nil)
+	n.ready()
+	n.kill()
+	o := n.opts
+	o.NodeID = "n2"
+	_, err := New(o)
+	another, ok := errors.AsType[*FolderError](err)
+	if !ok || another.Was != "n1" || another.Node != "n2" || !strings.Contains(err.Error(), "set node.id to n1") {
+		t.Errorf("another name: %v", err)
+	}
+	o.PeerAdvertised = o.PeerListen
+	if err := Recover(o); !strings.Contains(fmt.Sprint(err), "set node.id to n1") {
+		t.Errorf("recovery under another name: %v", err)
+	}
+	n = start(t, n.opts)
+	n.ready()
+
+	// It has stood for election, as its consent says, but was never part of a cluster.
+	o = Options{NodeID: "typo", DataDir: t.TempDir(), PeerListen: ports(t, 1)[0], Timing: quick(), Logger: testLogger(t)}
+	c, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, _, err := c.vote.grant("typo"); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.NodeID = "right"
+	n = start(t, o)
+	n.ready()
+	if ok, has, err := n.c.vote.grant("right"); !ok || err != nil {
+		t.Error("the consent is still that of", has, err)
+	}
+}

@@ -351,7 +351,7 @@ func explainCoordinator(err error, s *settings.Settings) error {
 		return &ListenError{Setting: "peer.listen", Address: s.PeerListen, Err: err}
 	}
 	dir := filepath.Join(s.DataDir, "raft")
-	if errors.Is(err, raftnode.ErrDamaged) {
+	if _, another := errors.AsType[*coordinator.FolderError](err); another || errors.Is(err, raftnode.ErrDamaged) {
 		return err // it says all
 	}
 	return fmt.Errorf("the Raft log in %s can't be opened: %w. Connectors and assignments are kept there; the tables and their progress are not. "+

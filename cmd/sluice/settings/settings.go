@@ -156,8 +156,9 @@ func (s *Settings) set(d Definition, v said) error {
 			if part == "" {
 				continue
 			}
-			if _, _, err := net.SplitHostPort(part); err != nil {
-				return wrong("%q is no host:port", part)
+			host, port, err := net.SplitHostPort(part)
+			if n, nerr := strconv.Atoi(port); err != nil || nerr != nil || n < 1 || n > 65535 || host == "" {
+				return wrong("%q is no host:port with a port from 1 to 65535", part)
 			}
 			s.ClusterJoin = append(s.ClusterJoin, part)
 		}

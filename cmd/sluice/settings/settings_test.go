@@ -63,6 +63,8 @@ func TestErrorsNameTheWayOut(t *testing.T) {
 		{"not yaml", "a: [", "is not YAML"},
 		{"no map", "- a", "`name: value` lines"},
 		{"join", "cluster.join: a:1,b", `"b" is no host:port`},
+		{"join without a host", "cluster.join: a:1,:8093", `":8093" is no host:port`},
+		{"join with a port out of range", "cluster.join: a:99999", "from 1 to 65535"},
 		{"duration", "shutdown.timeout: 5", "a number with a unit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
