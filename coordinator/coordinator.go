@@ -44,6 +44,8 @@ type Coordinator struct {
 
 	vote    ballot
 	cluster identity
+	joining joining
+	empty   bool // it came without Raft state, or with what it got since then and before it was taken in
 
 	mu struct {
 		sync.Mutex
@@ -90,11 +92,12 @@ func New(o Options) (*Coordinator, error) {
 	if o.DataDir != "" {
 		dir = filepath.Join(o.DataDir, "raft")
 	}
-	if err := errors.Join(c.vote.open(dir), c.cluster.open(dir)); err != nil {
+	c.empty, err = c.joining.open(dir)
+	if err = errors.Join(err, c.vote.open(dir), c.cluster.open(dir)); err != nil {
 		return nil, errors.Join(err, c.ln.Close())
 	}
 	c.node, err = raftnode.Open(raftnode.Options{
-		ID: o.NodeID, Address: c.opts.PeerAdvertised, Dir: dir, Listener: c.ln.Raft(), Dial: c.client.DialRaft, Network: o.Network,
+		ID: o.NodeID, Address: c.opts.PeerAdvertised, Dir: dir, Abstain: c.empty, Listener: c.ln.Raft(), Dial: c.client.DialRaft, Network: o.Network,
 		Machine: c.m, Timing: o.Timing.Raft, SnapshotEvery: o.SnapshotEvery, Trailing: o.Trailing, Logger: c.log,
 	})
 	if err != nil {

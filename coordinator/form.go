@@ -25,17 +25,25 @@ func (c *Coordinator) form(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if formed {
+	if formed && (!c.empty || len(c.opts.Join) == 0) {
 		return c.rejoin(ctx)
 	}
 	if len(c.opts.Join) == 0 {
 		c.setStage("forming a cluster of one")
 		return c.node.Bootstrap()
 	}
+	if err := c.joining.begin(); err != nil {
+		return err
+	}
 	var said string
 	for {
 		done, wait, err := c.formStep(ctx)
-		if done || err != nil {
+		if err != nil {
+			return err
+		}
+		if done {
+			err := c.joining.end()
+			c.node.Vote()
 			return err
 		}
 		if wait != said {
@@ -44,10 +52,6 @@ func (c *Coordinator) form(ctx context.Context) error {
 			c.log.Info("waits to be part of a cluster", "for", wait)
 		}
 		if !sleep(ctx, max(c.timing.Heartbeat/2, 10*time.Millisecond)) {
-			return nil
-		}
-		// A leader may have entered this node already; then Raft knows more than we do.
-		if servers := c.node.Servers(); slices.ContainsFunc(servers, func(s raftServer) bool { return s.ID == c.opts.NodeID }) {
 			return nil
 		}
 	}

@@ -110,6 +110,48 @@ func (c *Coordinator) keepName(dir string) error {
 	return nil
 }
 
+const joiningFile = "joining" // in data.dir/raft, from an empty start until a leader has taken the node in
+
+// joining remembers over restarts that this node came empty. A node of its name may have voted and acknowledged entries before, so
+// this one takes no part in elections until a leader has taken it in anew, without a vote: otherwise a write that a majority
+// has acknowledged could get lost with one folder.
+type joining struct{ path string }
+
+func (j *joining) open(dir string) (bool, error) {
+	if dir == "" {
+		return false, nil
+	}
+	j.path = filepath.Join(dir, joiningFile)
+	switch _, err := os.Stat(j.path); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return false, fmt.Errorf("look whether this node was joining: %w", err)
+	}
+}
+
+func (j *joining) begin() error {
+	if j.path == "" {
+		return nil
+	}
+	if err := writeSmall(j.path, ""); err != nil {
+		return fmt.Errorf("note that this node joins: %w", err)
+	}
+	return nil
+}
+
+func (j *joining) end() error {
+	if j.path == "" {
+		return nil
+	}
+	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("note that this node has joined: %w", err)
+	}
+	return nil
+}
+
 // FolderError says that a Raft folder is that of another node.
 type FolderError struct {
 	Dir       string

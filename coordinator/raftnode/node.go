@@ -38,6 +38,9 @@ func (t Timing) withDefaults() Timing {
 
 // Options of a node.
 type Options struct {
+	// Abstain makes the node take no part in elections until Vote, as one does that has no Raft state: it may have had some and
+	// lost it, with the votes that it gave and the entries that it acknowledged.
+	Abstain bool
 	// ID is the node's for all time; Address is where the others reach it.
 	ID, Address string
 	// Dir is data.dir/raft; empty keeps everything in memory, for tests.
@@ -105,6 +108,10 @@ func Open(o Options) (*Node, error) {
 	} else if n.stores, err = openStores(o.Dir, o); err != nil {
 		return nil, err
 	}
+	had, err := n.Formed()
+	if err != nil {
+		return nil, errors.Join(err, n.stores.close())
+	}
 	var tr transport
 	if o.Network != nil {
 		tr = o.Network.attach(o.Address, t.Heartbeat)
@@ -116,7 +123,7 @@ func Open(o Options) (*Node, error) {
 			MaxRPCsInFlight: 1,
 		})
 	}
-	n.trans = newNudged(tr)
+	n.trans = newNudged(tr, o.Abstain || !had)
 	n.raft, err = raft.NewRaft(conf, n.fsm, n.stores.log, n.stores.stable, n.stores.snaps, n.trans)
 	if err != nil {
 		if n.fsm.err != nil {
@@ -150,6 +157,10 @@ func (n *Node) Formed() (bool, error) {
 	return ok, nil
 }
 
+// Vote ends the abstention: a leader has taken this node in, without a vote at first, so that none counts that it might have given
+// before.
+func (n *Node) Vote() { n.trans.abstains.Store(false) }
+
 // Bootstrap makes this node a cluster of one.
 func (n *Node) Bootstrap() error {
 	err := n.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{
@@ -158,6 +169,7 @@ func (n *Node) Bootstrap() error {
 	if err != nil {
 		return fmt.Errorf("bootstrap: %w", translate(err))
 	}
+	n.Vote()
 	n.elect()
 	return nil
 }

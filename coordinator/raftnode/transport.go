@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -26,23 +27,28 @@ func (s streams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 	return s.dial(string(address), timeout)
 }
 
-// nudged forwards the requests of a transport and lets this node send one to itself: TimeoutNow, with which a cluster
-// of one becomes its leader at once instead of waiting whether somebody else is.
+// nudged forwards the requests of a transport, but those for votes while the node abstains, and lets this node send one to
+// itself: TimeoutNow, with which a cluster of one becomes its leader at once instead of waiting whether somebody else is.
 type nudged struct {
 	transport
-	out  chan raft.RPC
-	done chan struct{}
-	once sync.Once
-	wg   sync.WaitGroup
+	abstains atomic.Bool
+	out      chan raft.RPC
+	done     chan struct{}
+	once     sync.Once
+	wg       sync.WaitGroup
 }
 
-func newNudged(t transport) *nudged {
+func newNudged(t transport, abstains bool) *nudged {
 	n := &nudged{transport: t, out: make(chan raft.RPC), done: make(chan struct{})}
+	n.abstains.Store(abstains)
 	in := t.Consumer()
 	n.wg.Go(func() {
 		for {
 			select {
 			case rpc := <-in:
+				if n.abstains.Load() && refuseVote(rpc) {
+					continue
+				}
 				select {
 				case n.out <- rpc:
 				case <-n.done:
@@ -55,6 +61,38 @@ func newNudged(t transport) *nudged {
 		}
 	})
 	return n
+}
+
+// refuseVote answers no where a vote is asked for.
+func refuseVote(rpc raft.RPC) bool {
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}
+	switch req := rpc.Command.(type) {
+	case *raft.RequestVoteRequest:
+		rpc.Respond(&raft.RequestVoteResponse{RPCHeader: header, Term: req.Term}, nil)
+	case *raft.RequestPreVoteRequest:
+		rpc.Respond(&raft.RequestPreVoteResponse{RPCHeader: header, Term: req.Term}, nil)
+	default:
+		return false
+	}
+	return true
+}
+
+var errAbstains = errors.New("this node does not stand for election before a leader has taken it in anew")
+
+// RequestVote implements raft.Transport.
+func (n *nudged) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if n.abstains.Load() {
+		return errAbstains
+	}
+	return n.transport.RequestVote(id, target, args, resp)
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (n *nudged) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if n.abstains.Load() {
+		return errAbstains
+	}
+	return n.transport.RequestPreVote(id, target, args, resp)
 }
 
 func (n *nudged) Consumer() <-chan raft.RPC { return n.out }
