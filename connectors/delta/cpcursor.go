@@ -2,178 +2,117 @@ package delta
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"math"
 
-	"github.com/apache/arrow/go/v17/parquet"
-	"github.com/apache/arrow/go/v17/parquet/file"
-	pqschema "github.com/apache/arrow/go/v17/parquet/schema"
-
+	"sluice.io/sluice/connectors/columnar/parquet"
 	"sluice.io/sluice/connectors/store"
 )
 
 // wholeCheckpoint is up to which size a checkpoint file is read with one request instead of one per column chunk.
 const wholeCheckpoint = 64 << 20
 
-// rangeReader gives Arrow's reader random access to an object. It remembers the object's end, where the footer is.
-type rangeReader struct {
+// heldFile is a file in memory.
+type heldFile []byte
+
+func (h heldFile) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	if off < int64(len(h)) {
+		n = copy(p, h[off:])
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (h heldFile) ReadRange(off, n int64) ([]byte, error) {
+	if n > int64(len(h))-off {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return h[off : off+n : off+n], nil
+}
+
+// objectFile is a file that is read from its store, a range at a time.
+type objectFile struct {
 	ctx  context.Context
 	b    store.Bucket
 	key  string
 	size int64
-	pos  int64
-	tail []byte
 }
 
-const tailSize = 64 << 10
-
-func (r *rangeReader) ReadAt(p []byte, off int64) (int, error) {
-	if off >= r.size {
+func (o *objectFile) ReadAt(p []byte, off int64) (int, error) {
+	n := min(int64(len(p)), o.size-off)
+	if n <= 0 {
 		return 0, io.EOF
 	}
-	n := min(int64(len(p)), r.size-off)
-	if at := r.size - int64(len(r.tail)); r.tail != nil && off >= at {
-		copy(p, r.tail[off-at:])
-	} else if at := max(0, r.size-tailSize); r.tail == nil && off >= at {
-		tail, err := r.b.ReadRange(r.ctx, r.key, at, r.size-at)
-		if err != nil {
-			return 0, err
-		}
-		r.tail = tail
-		copy(p, tail[off-at:])
-	} else {
-		data, err := r.b.ReadRange(r.ctx, r.key, off, n)
-		if err != nil {
-			return 0, err
-		}
-		copy(p, data)
+	data, err := o.ReadRange(off, n)
+	if err == nil && n < int64(len(p)) {
+		err = io.EOF
 	}
-	if n < int64(len(p)) {
-		return int(n), io.EOF
-	}
-	return int(n), nil
+	return copy(p, data), err
 }
 
-func (r *rangeReader) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += r.pos
-	case io.SeekEnd:
-		offset += r.size
-	}
-	if offset < 0 {
-		return 0, errors.New("seek before the start")
-	}
-	r.pos = offset
-	return offset, nil
-}
-
-func (r *rangeReader) Read(p []byte) (int, error) {
-	n, err := r.ReadAt(p, r.pos)
-	r.pos += int64(n)
-	return n, err
+func (o *objectFile) ReadRange(off, n int64) ([]byte, error) {
+	return o.b.ReadRange(o.ctx, o.key, off, n)
 }
 
 // cursor walks over the levels of one leaf column of one row group. A nil cursor is a column that the file lacks: all
 // null. Nullability of the file is taken from the file, names alone decide (delta.md §1.10).
 type cursor struct {
-	rd     file.ColumnChunkReader
-	descr  *pqschema.Column
-	maxDef int16
-	maxRep int16
+	chunk *parquet.Chunk
+	leaf  *parquet.Node
+	left  int64 // rows that are not in vec yet
+	pool  *parquet.Pool
+	mem   *parquet.Lease // of vec
 
-	n, i, vi   int
-	defs, reps []int16
-	bytes      []parquet.ByteArray
-	fixed      []parquet.FixedLenByteArray
-	i64        []int64
-	i32        []int32
-	f64        []float64
-	f32        []float32
-	bools      []bool
+	vec   parquet.Vector
+	i, vi int // entries and values of vec that were passed
 
-	def, rep int16
-	ended    bool // there is no level more
-	here     bool // the current level holds a value, at vi-1
-	ahead    bool // the current level belongs to a row that was not asked for yet
-	err      error
+	rep   uint8
+	ended bool // there is no level more
+	here  bool // the current level holds a value, at vi-1
+	ahead bool // the current level belongs to a row that was not asked for yet
+	err   error
 }
 
 const cursorBatch = 1024
 
-func newCursor(rg *file.RowGroupReader, col int) (*cursor, error) {
-	rd, err := rg.Column(col)
-	if err != nil {
-		return nil, err
-	}
-	d := rd.Descriptor()
-	return &cursor{rd: rd, descr: d, maxDef: d.MaxDefinitionLevel(), maxRep: d.MaxRepetitionLevel(),
-		defs: make([]int16, cursorBatch), reps: make([]int16, cursorBatch)}, nil
-}
-
-func grow[T any](s []T) []T {
-	if s == nil {
-		return make([]T, cursorBatch)
-	}
-	return s
-}
-
 func (c *cursor) fill() bool {
-	if !c.rd.HasNext() {
-		c.err = c.rd.Err()
+	n := min(c.left, cursorBatch)
+	if n == 0 {
 		return false
 	}
-	if c.maxDef == 0 {
-		clear(c.defs)
-	}
-	if c.maxRep == 0 {
-		clear(c.reps)
-	}
-	var n int64
-	var err error
-	switch rd := c.rd.(type) {
-	case *file.ByteArrayColumnChunkReader:
-		c.bytes = grow(c.bytes)
-		n, _, err = rd.ReadBatch(cursorBatch, c.bytes, c.defs, c.reps)
-	case *file.FixedLenByteArrayColumnChunkReader:
-		c.fixed = grow(c.fixed)
-		n, _, err = rd.ReadBatch(cursorBatch, c.fixed, c.defs, c.reps)
-	case *file.Int64ColumnChunkReader:
-		c.i64 = grow(c.i64)
-		n, _, err = rd.ReadBatch(cursorBatch, c.i64, c.defs, c.reps)
-	case *file.Int32ColumnChunkReader:
-		c.i32 = grow(c.i32)
-		n, _, err = rd.ReadBatch(cursorBatch, c.i32, c.defs, c.reps)
-	case *file.Float64ColumnChunkReader:
-		c.f64 = grow(c.f64)
-		n, _, err = rd.ReadBatch(cursorBatch, c.f64, c.defs, c.reps)
-	case *file.Float32ColumnChunkReader:
-		c.f32 = grow(c.f32)
-		n, _, err = rd.ReadBatch(cursorBatch, c.f32, c.defs, c.reps)
-	case *file.BooleanColumnChunkReader:
-		c.bools = grow(c.bools)
-		n, _, err = rd.ReadBatch(cursorBatch, c.bools, c.defs, c.reps)
-	default:
-		err = fmt.Errorf("column %s is of the physical type %s", c.descr.Path(), c.descr.PhysicalType())
-	}
-	if err != nil {
-		c.err = fmt.Errorf("column %s: %w", c.descr.Path(), err)
+	c.mem.Done()
+	c.mem = c.pool.Lease()
+	c.vec.Reset(c.mem)
+	c.i, c.vi = 0, 0
+	if err := c.chunk.Read(&c.vec, int(n)); err != nil {
+		c.vec.N, c.err = 0, err
 		return false
 	}
-	c.n, c.i, c.vi = int(n), 0, 0
-	return n > 0
+	c.left -= n
+	return c.vec.N > 0
+}
+
+// close gives memory back: what the cursor showed is not valid any more.
+func (c *cursor) close() {
+	c.mem.Done()
+	c.chunk.Close()
 }
 
 // next goes to the next level.
 func (c *cursor) next() bool {
-	if c.i >= c.n && (c.ended || c.err != nil || !c.fill()) {
+	if c.i >= c.vec.N && (c.ended || c.err != nil || !c.fill()) {
 		c.here, c.ended = false, true
 		return false
 	}
-	c.def, c.rep = c.defs[c.i], c.reps[c.i]
+	c.here = c.vec.Defs == nil || c.vec.Defs[c.i] == c.leaf.MaxDef
+	if c.vec.Reps != nil {
+		c.rep = c.vec.Reps[c.i]
+	}
 	c.i++
-	c.here = c.def == c.maxDef
 	if c.here {
 		c.vi++
 	}
@@ -236,11 +175,12 @@ func eachPair(key, value *cursor, visit func(key string, value *cursor)) {
 
 // view gives the bytes of the current value; they are valid until the next batch.
 func (c *cursor) view() []byte {
-	switch {
-	case c.bytes != nil:
-		return c.bytes[c.vi-1]
-	case c.fixed != nil:
-		return c.fixed[c.vi-1]
+	switch c.leaf.Type {
+	case parquet.ByteArray:
+		return c.vec.Data[c.vec.Offs[c.vi-1]:c.vec.Offs[c.vi]]
+	case parquet.FixedLenByteArray:
+		n := int(c.leaf.TypeLength)
+		return c.vec.Data[n*(c.vi-1) : n*c.vi]
 	}
 	c.mismatch("text")
 	return nil
@@ -249,19 +189,27 @@ func (c *cursor) view() []byte {
 func (c *cursor) str() string { return string(c.view()) }
 
 func (c *cursor) int() int64 {
-	switch {
-	case c.i64 != nil:
-		return c.i64[c.vi-1]
-	case c.i32 != nil:
-		return int64(c.i32[c.vi-1])
+	switch c.leaf.Type {
+	case parquet.Int64:
+		return int64(c.vec.W8[c.vi-1])
+	case parquet.Int32:
+		return int64(int32(c.vec.W4[c.vi-1]))
 	}
 	c.mismatch("whole numbers")
 	return 0
 }
 
+// float gives a number of a column that is FLOAT or DOUBLE.
+func (c *cursor) float() float64 {
+	if c.leaf.Type == parquet.Float {
+		return float64(math.Float32frombits(c.vec.W4[c.vi-1]))
+	}
+	return math.Float64frombits(c.vec.W8[c.vi-1])
+}
+
 func (c *cursor) bool() bool {
-	if c.bools != nil {
-		return c.bools[c.vi-1]
+	if c.leaf.Type == parquet.Boolean {
+		return c.vec.W1[c.vi-1] != 0
 	}
 	c.mismatch("true or false")
 	return false
@@ -269,7 +217,7 @@ func (c *cursor) bool() bool {
 
 func (c *cursor) mismatch(want string) {
 	if c.err == nil {
-		c.err = fmt.Errorf("column %s holds %s, not %s", c.descr.Path(), c.descr.PhysicalType(), want)
+		c.err = fmt.Errorf("column %s holds %s, not %s", c.leaf.Path(), c.leaf.Type, want)
 	}
 }
 

@@ -1,40 +1,58 @@
 package delta
 
 import (
+	"slices"
 	"strings"
 
-	"github.com/apache/arrow/go/v17/parquet"
-	pqschema "github.com/apache/arrow/go/v17/parquet/schema"
+	"sluice.io/sluice/connectors/columnar/parquet"
 )
 
-// cpPath names a column of a checkpoint as Spark's checkpoints name it. The inner names of maps and lists are the writer's
-// choice (delta-rs writes entries for key_value, old Spark bag and array for list and element): what counts is the place.
-func cpPath(c *pqschema.Column) string {
-	var nodes []pqschema.Node // from the leaf up, the root left out
-	for n := c.SchemaNode(); n != nil && n.Parent() != nil; n = n.Parent() {
-		nodes = append(nodes, n)
-	}
-	names := make([]string, 0, len(nodes))
-	for i := len(nodes) - 1; i >= 0; i-- {
-		names = append(names, nodes[i].Name())
-		group, ok := nodes[i].(*pqschema.GroupNode)
-		if !ok || i < 2 || group.NumFields() != 1 || nodes[i-1].RepetitionType() != parquet.Repetitions.Repeated {
-			continue
+// cpLeaf is a column of a checkpoint file.
+type cpLeaf struct {
+	node *parquet.Node
+	// name is the path as Spark's checkpoints have it. The inner names of maps and lists are the writer's choice (delta-rs writes entries for
+	// key_value, old Spark bag and array for list and element): what counts is the place.
+	name string
+	path []string // as the file has it
+}
+
+// cpLeaves gives the columns of a checkpoint file in their order.
+func cpLeaves(root *parquet.Node) []cpLeaf {
+	var out []cpLeaf
+	var walk func(n *parquet.Node, name, path []string)
+	walk = func(n *parquet.Node, name, path []string) {
+		if n.IsLeaf() {
+			out = append(out, cpLeaf{n, strings.Join(name, "."), slices.Clone(path)})
+			return
 		}
-		pair, ok := nodes[i-1].(*pqschema.GroupNode)
-		switch {
-		case !ok:
-		case pair.NumFields() == 2 && nodes[i].LogicalType().Equals(pqschema.MapLogicalType{}):
-			inner := "key"
-			if pair.FieldIndexByName(nodes[i-2].Name()) == 1 {
-				inner = "value"
+		inner := innerNames(n)
+		for _, c := range n.Children {
+			path := append(path, c.Name)
+			if inner == nil {
+				walk(c, append(name, c.Name), path)
+				continue
 			}
-			names = append(names, "key_value", inner)
-			i -= 2
-		case pair.NumFields() == 1 && nodes[i].LogicalType().Equals(pqschema.ListLogicalType{}):
-			names = append(names, "list", "element")
-			i -= 2
+			for i, k := range c.Children {
+				walk(k, append(name, inner[i]...), append(path, k.Name))
+			}
 		}
 	}
-	return strings.Join(names, ".")
+	for _, c := range root.Children {
+		walk(c, []string{c.Name}, []string{c.Name})
+	}
+	return out
+}
+
+// innerNames gives the names below a map or list, one path for each member of its entries; nil for any other group.
+func innerNames(n *parquet.Node) [][]string {
+	if len(n.Children) != 1 || n.Children[0].Rep != parquet.Repeated {
+		return nil
+	}
+	switch kids := len(n.Children[0].Children); {
+	case kids == 2 && n.Logical == parquet.LogicalMap:
+		return [][]string{{"key_value", "key"}, {"key_value", "value"}}
+	case kids == 1 && n.Logical == parquet.LogicalList:
+		return [][]string{{"list", "element"}}
+	}
+	return nil
 }

@@ -1,18 +1,15 @@
 package delta
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path"
-	"slices"
 	"strings"
 
-	"github.com/apache/arrow/go/v17/parquet"
-	"github.com/apache/arrow/go/v17/parquet/file"
-
+	"sluice.io/sluice/connectors/columnar/parquet"
 	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/store"
 )
@@ -112,52 +109,43 @@ func (t *Table) sidecarKey(p string) (string, error) {
 }
 
 // readParquetActions reads a Parquet file of actions and gives them in pieces.
-func (t *Table) readParquetActions(ctx context.Context, info store.Info, visit func(*Actions) error) (err error) {
-	// The Parquet library panics on some corrupt files.
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("not readable as Parquet: %v", p)
-		}
-	}()
-	var src parquet.ReaderAtSeeker
-	if info.Size <= wholeCheckpoint {
+func (t *Table) readParquetActions(ctx context.Context, info store.Info, visit func(*Actions) error) error {
+	var src io.ReaderAt
+	size, block := info.Size, bigCheckpointBlock
+	if size <= wholeCheckpoint {
 		data, err := t.bucket.Get(ctx, info.Key)
 		if err != nil {
 			return err
 		}
-		src = bytes.NewReader(data)
+		size, block = int64(len(data)), len(data)
+		src = heldFile(data)
 	} else {
-		src = &rangeReader{ctx: ctx, b: t.bucket, key: info.Key, size: info.Size}
+		src = &objectFile{ctx: ctx, b: t.bucket, key: info.Key, size: size}
 	}
-	f, err := file.NewParquetReader(src)
+	m, err := parquet.ReadMeta(src, size)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	if m.NumRows > 8*size {
+		return fmt.Errorf("%w: %d rows in %d bytes: each takes a bit at least", parquet.ErrCorrupt, m.NumRows, size)
+	}
+	leaves := cpLeaves(m.Root)
+	pool := &parquet.Pool{}
 	var p parser
-	for i := range f.NumRowGroups() {
-		if err := ctx.Err(); err != nil {
+	for i := range m.RowGroups {
+		rg := newActionReader(&m.RowGroups[i], leaves, &p, func(leaf cpLeaf) *cursor {
+			cc := &m.RowGroups[i].Columns[leaf.node.Column]
+			return &cursor{chunk: parquet.NewChunk(src, leaf.node, cc, block, pool), leaf: leaf.node, left: m.RowGroups[i].NumRows, pool: pool}
+		})
+		if err := rg.readAll(ctx, visit); err != nil {
 			return err
-		}
-		rg, err := newActionReader(f, i, &p)
-		if err != nil {
-			return err
-		}
-		for {
-			a, err := rg.read(8192)
-			if err != nil {
-				return err
-			}
-			if a == nil {
-				break
-			}
-			if err := visit(a); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
+
+// bigCheckpointBlock is how many bytes of a column are read at once from a checkpoint that is not read whole.
+const bigCheckpointBlock = 4 << 20
 
 // actionReader reads the rows of one row group as actions.
 type actionReader struct {
@@ -183,24 +171,18 @@ type fileCursors struct {
 	baseRowID, rowCommitVersion      *cursor
 }
 
-func newActionReader(f *file.Reader, group int, p *parser) (*actionReader, error) {
-	rg := f.RowGroup(group)
-	r := &actionReader{p: p, rows: rg.NumRows(), cols: map[string]*cursor{}}
-	sc := f.MetaData().Schema
-	index := map[string]int{}
-	for i := range sc.NumColumns() {
-		index[cpPath(sc.Column(i))] = i
+func newActionReader(g *parquet.RowGroup, leaves []cpLeaf, p *parser, open func(cpLeaf) *cursor) *actionReader {
+	r := &actionReader{p: p, rows: g.NumRows, cols: map[string]*cursor{}}
+	index := map[string]cpLeaf{}
+	for _, l := range leaves {
+		index[l.name] = l
 	}
-	var err error
 	col := func(name string) *cursor {
-		i, ok := index[name]
-		if !ok || err != nil {
+		l, ok := index[name]
+		if !ok {
 			return nil
 		}
-		var c *cursor
-		if c, err = newCursor(rg, i); err != nil {
-			return nil
-		}
+		c := open(l)
 		r.cols[name] = c
 		r.all = append(r.all, c)
 		return c
@@ -229,31 +211,42 @@ func newActionReader(f *file.Reader, group int, p *parser) (*actionReader, error
 	r.add, r.remove = files("add"), files("remove")
 	r.clusteringProvider = col("add.clusteringProvider")
 	r.deletionTime, r.extended = col("remove.deletionTimestamp"), col("remove.extendedFileMetadata")
-	if i, ok := index["add.stats"]; ok && !allNull(rg, i) {
+	if l, ok := index["add.stats"]; ok && !allNull(g, l) {
 		r.stats = col("add.stats")
-	} else if err == nil {
-		// Only then are the typed statistics worth their columns.
-		r.parsed, err = newStatsTree(rg, sc, func(i int) (*cursor, error) {
-			c, err := newCursor(rg, i)
-			if err == nil {
-				r.all = append(r.all, c)
-			}
-			return c, err
-		})
+		return r
 	}
-	return r, err
+	// Only then are the typed statistics worth their columns.
+	r.parsed = newStatsTree(g, leaves, func(l cpLeaf) *cursor {
+		c := open(l)
+		r.all = append(r.all, c)
+		return c
+	})
+	return r
 }
 
-func allNull(rg *file.RowGroupReader, col int) bool {
-	cc, err := rg.MetaData().ColumnChunk(col)
-	if err != nil {
-		return false
+func allNull(g *parquet.RowGroup, l cpLeaf) bool {
+	return g.Columns[l.node.Column].NullCount == g.NumRows
+}
+
+// readAll visits the actions of all rows, and gives the reader's memory back.
+func (r *actionReader) readAll(ctx context.Context, visit func(*Actions) error) error {
+	defer func() {
+		for _, c := range r.all {
+			c.close()
+		}
+	}()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		a, err := r.read(8192)
+		if err != nil || a == nil {
+			return err
+		}
+		if err := visit(a); err != nil {
+			return err
+		}
 	}
-	if set, err := cc.StatsSet(); err != nil || !set {
-		return false
-	}
-	st, err := cc.Statistics()
-	return err == nil && st != nil && st.HasNullCount() && st.NullCount() == rg.NumRows()
 }
 
 // read gives the actions of the next at most n rows, nil at the end.
@@ -273,9 +266,6 @@ func (r *actionReader) read(n int64) (*Actions, error) {
 		if c.err != nil {
 			return nil, c.err
 		}
-	}
-	if r.rows > 0 && !slices.ContainsFunc(r.all, func(c *cursor) bool { return !c.ended }) {
-		return nil, fmt.Errorf("its columns end %d rows before the footer says", r.rows)
 	}
 	return a, nil
 }

@@ -7,9 +7,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/apache/arrow/go/v17/parquet"
-	"github.com/apache/arrow/go/v17/parquet/file"
-	pqschema "github.com/apache/arrow/go/v17/parquet/schema"
+	"sluice.io/sluice/connectors/columnar/parquet"
 )
 
 // unsafeString views bytes that nobody changes any more.
@@ -27,30 +25,25 @@ type statsNode struct {
 	kids []*statsNode
 }
 
-func newStatsTree(rg *file.RowGroupReader, sc *pqschema.Schema, open func(col int) (*cursor, error)) (*statsTree, error) {
+// newStatsTree gives nil where a row group has no typed statistics.
+func newStatsTree(g *parquet.RowGroup, leaves []cpLeaf, open func(cpLeaf) *cursor) *statsTree {
 	t := &statsTree{}
-	found := false
-	for i := range sc.NumColumns() {
-		p := sc.Column(i).ColumnPath()
-		if len(p) < 3 || p[0] != "add" || p[1] != "stats_parsed" || sc.Column(i).MaxRepetitionLevel() > 0 {
+	for _, l := range leaves {
+		p := l.path
+		if len(p) < 3 || p[0] != "add" || p[1] != "stats_parsed" || l.node.MaxRep > 0 || l.node.Type == parquet.Int96 || allNull(g, l) {
 			continue
 		}
-		if sc.Column(i).PhysicalType() == parquet.Types.Int96 || allNull(rg, i) {
+		if l.node.Logical == parquet.LogicalDecimal && (l.node.Scale < 0 || l.node.Scale > maxScale) {
 			continue
 		}
-		c, err := open(i)
-		if err != nil {
-			return nil, err
-		}
-		found = true
 		n := &t.root
 		for _, name := range p[2:] {
 			n = n.kid(name)
 		}
-		n.leaf = c
+		n.leaf = open(l)
 	}
-	if !found {
-		return nil, nil
+	if len(t.root.kids) == 0 {
+		return nil
 	}
 	// numRecords first: it is looked for most.
 	for i, k := range t.root.kids {
@@ -59,8 +52,11 @@ func newStatsTree(rg *file.RowGroupReader, sc *pqschema.Schema, open func(col in
 			t.root.kids[0] = k
 		}
 	}
-	return t, nil
+	return t
 }
+
+// maxScale is the largest scale of a decimal of Delta.
+const maxScale = 38
 
 func (n *statsNode) kid(name string) *statsNode {
 	for _, k := range n.kids {
@@ -112,36 +108,29 @@ func (n *statsNode) append(dst []byte) ([]byte, bool) {
 
 // appendJSON prints the current value as statistics print it (delta.md §1.6); false where they leave it out.
 func (c *cursor) appendJSON(dst []byte) ([]byte, bool) {
-	logical := c.descr.LogicalType()
-	switch {
-	case c.bools != nil:
+	switch c.leaf.Type {
+	case parquet.Boolean:
 		return strconv.AppendBool(dst, c.bool()), true
-	case c.f64 != nil:
-		return appendFloat(dst, c.f64[c.vi-1], 64)
-	case c.f32 != nil:
-		return appendFloat(dst, float64(c.f32[c.vi-1]), 32)
-	case c.i32 != nil || c.i64 != nil:
-		switch l := logical.(type) {
-		case pqschema.DateLogicalType, *pqschema.DateLogicalType:
+	case parquet.Double:
+		return appendFloat(dst, c.float(), 64)
+	case parquet.Float:
+		return appendFloat(dst, c.float(), 32)
+	case parquet.Int32, parquet.Int64:
+		switch c.leaf.Logical {
+		case parquet.LogicalDate:
 			return append(time.Unix(c.int()*86400, 0).UTC().AppendFormat(append(dst, '"'), "2006-01-02"), '"'), true
-		case pqschema.TimestampLogicalType:
-			return appendStatsTime(dst, c.int(), l.TimeUnit(), l.IsAdjustedToUTC()), true
-		case *pqschema.TimestampLogicalType:
-			return appendStatsTime(dst, c.int(), l.TimeUnit(), l.IsAdjustedToUTC()), true
-		case *pqschema.DecimalLogicalType:
-			return appendDecimal(dst, big.NewInt(c.int()), int(l.Scale())), true
-		case pqschema.DecimalLogicalType:
-			return appendDecimal(dst, big.NewInt(c.int()), int(l.Scale())), true
+		case parquet.LogicalTimestamp:
+			return appendStatsTime(dst, c.int(), c.leaf.Unit, c.leaf.UTC), true
+		case parquet.LogicalDecimal:
+			return appendDecimal(dst, big.NewInt(c.int()), int(c.leaf.Scale)), true
 		}
 		return strconv.AppendInt(dst, c.int(), 10), true
 	}
-	switch l := logical.(type) {
-	case pqschema.StringLogicalType, *pqschema.StringLogicalType:
+	switch c.leaf.Logical {
+	case parquet.LogicalString:
 		return appendJSONString(dst, unsafeString(c.view())), true
-	case *pqschema.DecimalLogicalType:
-		return appendDecimal(dst, twosComplement(c.view()), int(l.Scale())), true
-	case pqschema.DecimalLogicalType:
-		return appendDecimal(dst, twosComplement(c.view()), int(l.Scale())), true
+	case parquet.LogicalDecimal:
+		return appendDecimal(dst, twosComplement(c.view()), int(c.leaf.Scale)), true
 	}
 	return dst, false
 }
@@ -153,12 +142,12 @@ func appendFloat(dst []byte, f float64, bits int) ([]byte, bool) {
 	return strconv.AppendFloat(dst, f, 'g', -1, bits), true
 }
 
-func appendStatsTime(dst []byte, v int64, unit pqschema.TimeUnitType, utc bool) []byte {
+func appendStatsTime(dst []byte, v int64, unit parquet.Unit, utc bool) []byte {
 	var at time.Time
 	switch unit {
-	case pqschema.TimeUnitMillis:
+	case parquet.Millis:
 		at = time.UnixMilli(v)
-	case pqschema.TimeUnitNanos:
+	case parquet.Nanos:
 		at = time.Unix(0, v)
 	default:
 		at = time.UnixMicro(v)
