@@ -85,7 +85,7 @@ func (c *Coordinator) beatOnce(ctx context.Context) (refused bool) {
 		c.renewLease(sent, lease, alone)
 		c.checkReady()
 	case codeRemoved:
-		c.stop(fmt.Errorf("this node (%s) was removed from its cluster; to join again it has to start with an empty data.dir", c.opts.NodeID))
+		c.stop(removedError(c.opts.NodeID))
 	case codeDuplicate, codeWrongCluster:
 		c.stop(state.FromCode("conflict", resp.GetMessage()))
 	}

@@ -234,6 +234,12 @@ func TestLeaveDrainRemoveAndTransfer(t *testing.T) {
 	}
 	to.kill()
 	k.settled(10)
+	// Whoever starts it again, such as its supervisor, does not undo that.
+	to.start()
+	if err := <-to.done; err == nil || !strings.Contains(err.Error(), "was removed from its cluster") {
+		t.Fatalf("removed node came back with: %v", err)
+	}
+	to.kill()
 	if err := os.RemoveAll(filepath.Join(to.opts.DataDir, "raft")); err != nil {
 		t.Fatal(err)
 	}
@@ -459,6 +465,11 @@ func TestSnapshotAndRestore(t *testing.T) {
 		return err == nil && c.Config["v"] == "1"
 	})
 	k.settled(4)
+	// A restore leaves an index without an entry in every log, which a restart must not take for damage.
+	for _, n := range k.nodes {
+		n.restart()
+		n.ready()
+	}
 	if err := k.nodes[2].c.Restore(ctx, strings.NewReader("nonsense")); !errors.Is(err, ownership.ErrInvalid) {
 		t.Fatal(err)
 	}

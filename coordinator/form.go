@@ -243,6 +243,8 @@ func (c *Coordinator) join(ctx context.Context, addr string, empty bool) (joined
 				return false, "a leader in the cluster of " + addr, nil
 			}
 			addr = resp.GetLeaderAddress()
+		case codeRemoved:
+			return false, "", removedError(c.opts.NodeID)
 		case codeWrongCluster, codeClock, codeDuplicate, "too_new":
 			kind := "conflict"
 			if resp.GetCode() == "too_new" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"sluice.io/sluice/coordinator/state"
@@ -105,10 +106,23 @@ func (c *Coordinator) serveJoin(ctx context.Context, req *peerv1.JoinRequest) *p
 	if err := l.pulses.collides(ctx, req); err != nil {
 		return refuse(codeDuplicate, err)
 	}
+	if !req.GetEmpty() && c.removed(req.GetNodeId()) {
+		return refuse(codeRemoved, removedError(req.GetNodeId()))
+	}
 	if err := c.enter(ctx, req); err != nil {
 		return c.failure(err)
 	}
 	return &peerv1.Response{Body: &peerv1.Response_Join{Join: &peerv1.JoinResponse{ClusterId: c.ClusterID(), Index: c.node.CommitIndex()}}}
+}
+
+// removed says of a node with data of this cluster that it is no member any more.
+func (c *Coordinator) removed(id string) bool {
+	_, member := view2(c.m, func(s *state.State) (state.Member, bool) { return s.Member(id) })
+	return !member && !slices.ContainsFunc(c.node.Servers(), func(s raftServer) bool { return s.ID == id })
+}
+
+func removedError(id string) error {
+	return ownership.Errorf(ownership.ErrConflict, "node %s was removed from its cluster; to join again it has to start with an empty data.dir", id)
 }
 
 func (c *Coordinator) enter(ctx context.Context, req *peerv1.JoinRequest) error {

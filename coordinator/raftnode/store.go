@@ -40,14 +40,21 @@ func openStores(dir string, o Options) (*stores, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of raft: %w", err)
 	}
-	path := filepath.Join(dir, dbFile)
-	bolt, err := openBolt(path)
-	if err != nil {
-		return nil, err
-	}
 	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, 2, newLogger(o.Logger))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open snapshots in %s: %w", dir, err), bolt.Close())
+		return nil, fmt.Errorf("open snapshots in %s: %w", dir, err)
+	}
+	taken, err := snaps.List()
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots in %s: %w", dir, err)
+	}
+	covered := uint64(0)
+	if len(taken) > 0 {
+		covered = taken[0].Index
+	}
+	bolt, err := openBolt(filepath.Join(dir, dbFile), covered)
+	if err != nil {
+		return nil, err
 	}
 	cache, err := raft.NewLogCache(512, bolt)
 	if err != nil {
@@ -56,7 +63,8 @@ func openStores(dir string, o Options) (*stores, error) {
 	return &stores{log: cache, stable: bolt, snaps: snaps, close: bolt.Close}, nil
 }
 
-func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
+// openBolt opens and checks a log; what it lacks up to covered is in a snapshot.
+func openBolt(path string, covered uint64) (store *raftboltdb.BoltStore, err error) {
 	damaged := func(cause any) error {
 		return fmt.Errorf("%w: %s cannot be read (%v). Stop this node, move the folder %s out of the way and start it again: in a cluster it "+
 			"joins anew and gets everything from the others. On a cluster of one the connectors have to be created again; "+
@@ -84,13 +92,13 @@ func openBolt(path string) (store *raftboltdb.BoltStore, err error) {
 	case err != nil:
 		return nil, damaged(err)
 	}
-	if err := checkBolt(path, store); err != nil {
+	if err := checkBolt(path, store, covered); err != nil {
 		return nil, errors.Join(damaged(err), store.Close())
 	}
 	return store, nil
 }
 
-func checkBolt(path string, store *raftboltdb.BoltStore) error {
+func checkBolt(path string, store *raftboltdb.BoltStore, covered uint64) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("look at raft log: %w", err)
@@ -108,7 +116,11 @@ func checkBolt(path string, store *raftboltdb.BoltStore) error {
 	}
 	var l raft.Log
 	for i := first; i <= last; i++ {
-		if err := store.GetLog(i, &l); err != nil {
+		err := store.GetLog(i, &l)
+		if errors.Is(err, raft.ErrLogNotFound) && i <= covered {
+			continue // a restore passes over an index, and entries that trail a snapshot may lie before and behind it
+		}
+		if err != nil {
 			return fmt.Errorf("read entry %d of %d to %d: %w", i, first, last, err)
 		}
 		if l.Index != i {
