@@ -56,13 +56,25 @@ func (s *Server) kind(c ownership.Connector) string {
 	return "unknown"
 }
 
+// current makes sure that this node knows what the cluster has agreed, for a read from its own copy. A node that has joined
+// does, but for what is on its way. One that is still starting may know nothing, or what was long ago: it asks the leader.
+func (s *Server) current(ctx context.Context) error {
+	if s.Health == nil || s.Health(ctx) == nil {
+		return nil
+	}
+	doing(ctx, "waiting for the cluster to take this node in")
+	return s.Cluster.Sync(ctx)
+}
+
 // found gives the connector of the path, or the 404 with the text that its endpoint has.
 func (s *Server) found(r request, text string) (ownership.Connector, error) {
+	if err := s.current(r.Context()); err != nil {
+		return ownership.Connector{}, err
+	}
 	c, err := s.Cluster.Connector(r.connector())
 	if errors.Is(err, ownership.ErrNotFound) {
-		// This node may lag behind: it says no only after it has caught up with the leader. A read without a leader is
-		// answered from what is here; a write is not.
-		if err := s.Cluster.Sync(r.Context()); err != nil && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		// This node may lag behind: it says no only after it has caught up with the leader. Clients take a 404 for "deleted".
+		if err := s.Cluster.Sync(r.Context()); err != nil {
 			return c, err
 		}
 		c, err = s.Cluster.Connector(r.connector())
@@ -76,6 +88,9 @@ func (s *Server) found(r request, text string) (ownership.Connector, error) {
 const notFound = "Connector %s not found"
 
 func (s *Server) listConnectors(r request) (answer, error) {
+	if err := s.current(r.Context()); err != nil {
+		return answer{}, err
+	}
 	connectors := s.Cluster.Connectors()
 	expand, asked := r.URL.Query()["expand"]
 	if !asked {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -10,8 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"sluice.io/sluice/internal/ownership"
 )
 
 // step is one request and what is wanted of the answer. want: "=" in front means the whole body, else each line must be
@@ -456,26 +453,4 @@ func TestNodeThatLagsBehind(t *testing.T) {
 	}
 	w.cluster.hide()
 	w.run([]step{{do: "PUT /connectors/a/pause", status: 202}, {do: "PUT /connectors/none/pause", status: 404}})
-}
-
-func TestWithoutLeader(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, nil)
-	w.run([]step{{do: "POST /connectors", body: create("a"), status: 201}})
-	w.cluster.err = fmt.Errorf("forward: %w", ownership.ErrNoLeader)
-	for _, s := range []struct{ method, path, body string }{
-		{"POST", "/connectors", create("b", "topics", "payments")}, {"PUT", "/connectors/a/config", sinkConfig("tasks.max", "1")}, {"PATCH", "/connectors/a/config", `{"tasks.max":"1"}`},
-		{"DELETE", "/connectors/a", ""}, {"PUT", "/connectors/a/pause", ""}, {"POST", "/connectors/a/restart", ""}, {"POST", "/connectors/a/tasks/0/restart", ""}, {"PUT", "/connectors/a/topics/reset", ""},
-	} {
-		w.cluster.settle()
-		got := w.send(s.method, s.path, s.body, "")
-		if got.Code != 503 || got.Header().Get("Retry-After") == "" || !strings.Contains(got.Body.String(), "rebalance") {
-			t.Errorf("%s %s: %d %v %s", s.method, s.path, got.Code, got.Header(), got.Body)
-		}
-	}
-	w.run([]step{{do: "GET /connectors", status: 200}, {do: "GET /connectors/a/status", status: 200}, {do: "GET /connectors/none", status: 404}})
-	w.cluster.err = fmt.Errorf("apply: %w", ownership.ErrTimeout)
-	w.run([]step{{do: "PUT /connectors/a/pause", status: 500, want: "Request timed out. The worker is currently waiting for the cluster to agree that connector a is to be PAUSED, which began at "}})
-	w.cluster.err = errors.New("disk on fire")
-	w.run([]step{{do: "DELETE /connectors/a", status: 500, want: "disk on fire"}})
 }

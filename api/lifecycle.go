@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"sluice.io/sluice/internal/ownership"
@@ -86,12 +87,21 @@ func (s *Server) getTaskStatus(r request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if c, err := s.Cluster.Connector(r.connector()); err == nil {
-		if tasks := s.status(c).Tasks; n >= 0 && n < len(tasks) {
-			return ok(tasks[n])
-		}
+	c, err := s.found(r, fmt.Sprintf("No status found for task %%s-%d", n))
+	if err != nil {
+		return answer{}, err
 	}
-	return answer{}, fail(http.StatusNotFound, "No status found for task %s-%d", r.connector(), n)
+	tasks := s.status(c).Tasks
+	if n >= len(tasks) { // this node may not know yet of how many tasks the connector consists
+		if err := s.Cluster.Sync(r.Context()); err != nil {
+			return answer{}, err
+		}
+		tasks = s.status(c).Tasks
+	}
+	if n < 0 || n >= len(tasks) {
+		return answer{}, fail(http.StatusNotFound, "No status found for task %s-%d", r.connector(), n)
+	}
+	return ok(tasks[n])
 }
 
 func (s *Server) pause(r request) (answer, error) {
@@ -169,6 +179,9 @@ func (s *Server) restartTask(r request) (answer, error) {
 func (s *Server) getTopics(r request) (answer, error) {
 	if s.NoTopicTracking {
 		return answer{}, fail(http.StatusForbidden, "Topic tracking is disabled.")
+	}
+	if err := s.current(r.Context()); err != nil {
+		return answer{}, err
 	}
 	topics := s.Cluster.ActiveTopics(r.connector()) // none for an unknown connector (connect.md §7.6)
 	if topics == nil {

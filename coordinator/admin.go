@@ -153,6 +153,9 @@ func (c *Coordinator) admin(ctx context.Context, req *peerv1.AdminRequest) error
 	if err != nil {
 		return err
 	}
+	if req.GetRemove() == c.opts.NodeID {
+		return nil // it hears no more of the log
+	}
 	wctx, cancel := context.WithTimeout(ctx, c.timing.Write)
 	defer cancel()
 	if err := c.m.waitIndex(wctx, resp.GetAdmin().GetIndex()); err != nil {

@@ -210,7 +210,9 @@ func (a *app) clusterDrain(client clientFunc) *cobra.Command {
 			}
 			ctx := cmd.Context()
 			var node string
-			if len(args) > 0 {
+			if len(args) > 0 && args[0] == "" { // a variable of a script that is not set, say: not the node at --url
+				return usagef("NODE is empty; `sluice cluster members` lists the nodes")
+			} else if len(args) > 0 {
 				node = args[0]
 			} else if node, err = r.self(ctx); err != nil {
 				return err
@@ -297,6 +299,9 @@ func (a *app) clusterDo(client clientFunc, use, short string, args cobra.Positio
 			r, err := client()
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 && args[0] == "" {
+				return usagef("NODE is empty; `sluice cluster members` lists the nodes")
 			}
 			method, path := request(args)
 			if _, err := r.do(cmd.Context(), method, path, nil, nil); err != nil {
