@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/compress"
@@ -36,6 +38,8 @@ type CheckpointOptions struct {
 	Format CheckpointFormat
 	// SidecarActions is how many file actions one sidecar holds; default 50 000, as Spark.
 	SidecarActions int
+	// Vectors leaves out, and forgets, tombstones of deletion vectors that their file has had for a moment only. See Snapshot.momentary.
+	Vectors bool
 }
 
 // CheckpointInfo describes a checkpoint that was written.
@@ -80,7 +84,11 @@ func (t *Table) Checkpoint(ctx context.Context, s *Snapshot, o CheckpointOptions
 	if _, err := t.bucket.Stat(ctx, t.key(logDir+versionName(s.Version)+".json")); err != nil {
 		return fail(fmt.Errorf("its commit: %w", err))
 	}
-	w := cpWriter{t: t, s: s, o: o, cutoff: t.now().Add(-s.retention(PropDeletedFileRetention, defaultDeletedFileRetention)).UnixMilli()}
+	retention := s.retention(PropDeletedFileRetention, defaultDeletedFileRetention)
+	w := cpWriter{t: t, s: s, o: o, cutoff: t.now().Add(-retention).UnixMilli()}
+	if o.Vectors {
+		w.brief = s.momentary(min(retention/64, 10*time.Minute))
+	}
 	var info CheckpointInfo
 	var err error
 	if o.Format == CheckpointV1 {
@@ -98,22 +106,22 @@ func (t *Table) Checkpoint(ctx context.Context, s *Snapshot, o CheckpointOptions
 			break
 		}
 	}
-	t.forget(w.cutoff)
+	t.forget(&w)
 	if err := t.writeHint(ctx, info); err != nil {
 		return info, fmt.Errorf("hint at checkpoint %d of %s: %w", s.Version, t.URL(), err)
 	}
 	return info, nil
 }
 
-// forget drops expired tombstones from the cached snapshot.
-func (t *Table) forget(cutoff int64) {
+// forget drops from the cached snapshot the tombstones that a checkpoint has left out.
+func (t *Table) forget(w *cpWriter) {
 	c := t.cached.Load()
 	if c == nil {
 		return
 	}
 	var old []*Remove
 	for r := range c.Tombstones() {
-		if r.DeletionTimestamp <= cutoff {
+		if w.leaves(r) {
 			old = append(old, r)
 		}
 	}
@@ -127,6 +135,35 @@ func (t *Table) forget(cutoff int64) {
 	s := *c.Snapshot
 	s.tombs = e.done()
 	t.cached.CompareAndSwap(c, &cachedSnapshot{Snapshot: &s, verified: c.verified}) // lost: the next checkpoint does it
+}
+
+// momentary gives the tombstones of deletion vectors that their file had for no longer than span. A file whose vector changes with every commit
+// leaves one each time, all of them for the retention of deleted files: a commit a second would have millions.
+//
+// What they keep from being vacuumed is kept without them. The data file is the path's, and its live add, or its newest tombstone, keeps that. The
+// file of the vector is kept by its age, as all files without use are: it was written when the one before it ended, at most span before it ended
+// itself, so that it goes at most span sooner. (A vector that a RESTORE has brought back is older than that; its version goes with it.)
+func (s *Snapshot) momentary(span time.Duration) map[*Remove]bool {
+	paths := map[string][]*Remove{}
+	for r := range s.Tombstones() {
+		key := keyPath(r.Path)
+		paths[key] = append(paths[key], r)
+	}
+	out := map[*Remove]bool{}
+	for path, rs := range paths {
+		_, live := s.File(path)
+		slices.SortFunc(rs, func(a, b *Remove) int { return cmp.Compare(a.DeletionTimestamp, b.DeletionTimestamp) })
+		if len(rs) > 1 && rs[0].DeletionVector == nil || live && len(rs) == 1 && rs[0].DeletionVector == nil {
+			out[rs[0]] = true // the data file alone, which others keep
+		}
+		// The newest stays: it says when the vector after it was written.
+		for i := 1; i < len(rs)-1; i++ {
+			if rs[i].DeletionVector != nil && rs[i].DeletionTimestamp-rs[i-1].DeletionTimestamp <= span.Milliseconds() {
+				out[rs[i]] = true
+			}
+		}
+	}
+	return out
 }
 
 // writeHint points _last_checkpoint at a checkpoint, never back to an older one.
@@ -156,9 +193,13 @@ type cpWriter struct {
 	s      *Snapshot
 	o      CheckpointOptions
 	cutoff int64 // tombstones of this time (ms) and before have expired
+	brief  map[*Remove]bool
 	adds   int64
 	rows   int64
 }
+
+// leaves tells whether the checkpoint leaves a tombstone out.
+func (w *cpWriter) leaves(r *Remove) bool { return r.DeletionTimestamp <= w.cutoff || w.brief[r] }
 
 // tableRows are the actions about the table as a whole.
 func (w *cpWriter) tableRows(visit func(cpRow) bool) bool {
@@ -189,7 +230,7 @@ func (w *cpWriter) fileRows(visit func(cpRow) bool) bool {
 		}
 	}
 	for r := range w.s.Tombstones() {
-		if r.DeletionTimestamp > w.cutoff && !visit(cpRow{remove: r}) {
+		if !w.leaves(r) && !visit(cpRow{remove: r}) {
 			return false
 		}
 	}

@@ -1,10 +1,15 @@
 package delta
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/store/mem"
@@ -82,4 +87,108 @@ func BenchmarkVectorCommits(b *testing.B) {
 	for b.Loop() {
 		vectorCommits(b, s, 32, 1)
 	}
+}
+
+// A checkpoint that is asked to leaves out the tombstones of vectors that lived for a moment, of files that others keep, and no other; whoever
+// reads the table from it finds the same files.
+func TestTombstonesOfMomentaryVectors(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	b := mem.New("x")
+	tab, err := Create(ctx, b, "t", CreateOptions{Schema: testSchema(), Configuration: map[string]string{PropEnableDVs: "true"}}, WithClock(func() time.Time { return clock }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(f func(c *Commit)) {
+		t.Helper()
+		c := tab.NewCommit(tab.Cached())
+		f(c)
+		if out := c.Do(ctx); out.Err != nil {
+			t.Fatal(out.Err)
+		}
+	}
+	do(func(c *Commit) {
+		for _, name := range []string{"busy", "gone", "calm", "whole"} {
+			c.Append(testAdd(name, 1000))
+		}
+	})
+	dead := map[string]uint64{}
+	vector := func(after time.Duration, names ...string) {
+		t.Helper()
+		clock = clock.Add(after)
+		do(func(c *Commit) {
+			for _, name := range names {
+				a, ok := tab.Cached().File(name)
+				if !ok {
+					t.Fatal("no ", name)
+				}
+				v := roaring64.New()
+				dead[name]++
+				v.AddRange(0, dead[name])
+				ds, _, err := dv.Write(ctx, b, tab.Path(), []*roaring64.Bitmap{v})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.SetDV(a, ds[0])
+			}
+		})
+	}
+	for range 30 {
+		vector(time.Second, "busy", "gone")
+	}
+	for range 5 {
+		vector(time.Hour, "calm")
+	}
+	do(func(c *Commit) {
+		for _, name := range []string{"gone", "whole"} {
+			a, _ := tab.Cached().File(name)
+			c.Remove(a)
+		}
+	})
+	if n := tab.Cached().NumTombstones(); n != 30+31+5+1 {
+		t.Fatalf("%d tombstones", n)
+	}
+	files := func(s *Snapshot) (out []string) {
+		for a := range s.Files() {
+			out = append(out, a.Path+" "+a.DVID())
+		}
+		slices.Sort(out)
+		return out
+	}
+	before := files(tab.Cached())
+	if _, err := tab.Checkpoint(ctx, tab.Cached(), CheckpointOptions{Vectors: true}); err != nil {
+		t.Fatal(err)
+	}
+	// busy and gone: the newest stays; that of gone was one hour old. calm: each vector was there for an hour, only that of the file alone goes.
+	want := map[string]int{"busy": 1, "gone": 1, "calm": 4, "whole": 1}
+	check := func(where string, s *Snapshot) {
+		t.Helper()
+		got := map[string]int{}
+		for r := range s.Tombstones() {
+			got[r.Path]++
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: tombstones %v, want %v", where, got, want)
+		}
+		if !slices.Equal(files(s), before) {
+			t.Errorf("%s: files\n%v, want\n%v", where, files(s), before)
+		}
+	}
+	check("in memory", tab.Cached())
+	again, err := Open(ctx, b, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("read again", again.Cached())
+	// And on: what stayed tells how old the next one is.
+	for range 10 {
+		vector(time.Second, "busy")
+	}
+	before = files(tab.Cached())
+	if _, err := tab.Checkpoint(ctx, tab.Cached(), CheckpointOptions{Vectors: true}); err != nil {
+		t.Fatal(err)
+	}
+	want["busy"] = 3 // before the long pause, after it, and the newest
+	check("later", tab.Cached())
 }

@@ -11,3 +11,6 @@ func SetCutKeys(n int) func() {
 	cutKeys = n
 	return func() { cutKeys = was }
 }
+
+// Tombstones gives how many removed files the Merger's snapshot remembers.
+func (m *Merger) Tombstones() int { return m.snap.NumTombstones() }

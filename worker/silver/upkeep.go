@@ -60,8 +60,11 @@ func (m *Merger) Maintain(ctx context.Context) (bool, error) {
 	}
 	if m.snap.Version-u.checkpoint >= m.opt.Upkeep.Checkpoint {
 		u.checkpoint = m.snap.Version
-		if _, err := m.table.Checkpoint(ctx, m.snap, delta.CheckpointOptions{}); err != nil {
+		if _, err := m.table.Checkpoint(ctx, m.snap, delta.CheckpointOptions{Vectors: true}); err != nil {
 			return true, fmt.Errorf("checkpoint %s: %w", m.opt.Path, err)
+		}
+		if s := m.table.Cached(); s != nil && s.Version == m.snap.Version {
+			m.snap = s // without the tombstones that the checkpoint left out
 		}
 		return true, nil
 	}

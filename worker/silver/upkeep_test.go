@@ -209,3 +209,31 @@ func TestCompactionOfDeadRows(t *testing.T) {
 	}
 	x.check()
 }
+
+// Files whose vectors change with every commit leave a tombstone each time: those that keep nothing are forgotten with each checkpoint, by the log
+// and by who goes on merging, so that neither grows with the commits of a week (D9).
+func TestTombstonesOfVectorsAreForgotten(t *testing.T) {
+	t.Parallel()
+	x := newStepper(t, silver.Upkeep{Checkpoint: 10, SmallFiles: -1})
+	for range 4 {
+		x.change(200, 1000)
+	}
+	most := 0
+	for range 120 {
+		x.change(60, 1000)
+		x.step()
+		most = max(most, x.m.Tombstones())
+	}
+	tab, err := delta.Open(context.Background(), x.b, "silver/t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := tab.Cached(); s.Version < 120 || s.NumTombstones() > most {
+		t.Errorf("version %d is read with %d tombstones", s.Version, s.NumTombstones())
+	}
+	// Each of 124 files may have its newest and its oldest, and what ten commits bring; all together were some thousands.
+	if files := x.m.Stats().Files; most > 2*124+10*files {
+		t.Errorf("%d tombstones, and %d files", most, files)
+	}
+	x.check()
+}
