@@ -143,10 +143,11 @@ func (c *Commit) assignRowIDs(a *Actions, p *Protocol, m *Metadata) error {
 		return nil
 	}
 	if m.Configuration[PropEnableRowTracking] == "true" && !c.blind() {
-		for _, x := range a.Adds {
-			if x.BaseRowID == nil && (len(a.Removes) > 0 || c.rearrange) {
-				return &UnsupportedError{Write: true, Protocol: p, Reason: "row tracking is enabled, and moving rows to new files " +
-					"would need their row ids written out (Spark could); appends are fine"}
+		for _, f := range c.adds {
+			written := f.Written != nil && f.Written.RowIDs
+			if f.BaseRowID == nil && !written && (len(a.Removes) > 0 || c.rearrange) {
+				return &UnsupportedError{Write: true, Protocol: p, Reason: "row tracking is enabled, and " + f.Path + " does not hold the ids of the rows " +
+					"that were moved to it; appends, deletes by vector and optimize are fine"}
 			}
 		}
 	}

@@ -40,6 +40,8 @@ const (
 	PropICTEnablementVersion  = "delta.inCommitTimestampEnablementVersion"
 	PropICTEnablementTime     = "delta.inCommitTimestampEnablementTimestamp"
 	PropEnableRowTracking     = "delta.enableRowTracking"
+	PropRowIDColumn           = "delta.rowTracking.materializedRowIdColumnName"
+	PropRowVersionColumn      = "delta.rowTracking.materializedRowCommitVersionColumnName"
 	PropCheckpointInterval    = "delta.checkpointInterval"
 	PropCheckpointPolicy      = "delta.checkpointPolicy"
 	PropStatsAsJSON           = "delta.checkpoint.writeStatsAsJson"

@@ -118,6 +118,19 @@ func (s *Snapshot) CheckMaintainable() error { return maintainable(s.Protocol) }
 // CheckWritable tells why the table can't be written here: an *UnsupportedError, or nil.
 func (s *Snapshot) CheckWritable() error { return writable(s.Protocol, s.Metadata, s.schema) }
 
+// RowIDColumns gives the columns in which a file holds the ids of rows that were moved to it, and the versions that they are of: their physical
+// names, and no columns of the table. ok is false where the table does not track rows, and they need none.
+func (s *Snapshot) RowIDColumns() (id, version string, ok bool, err error) {
+	if !s.PropertyIs(PropEnableRowTracking) {
+		return "", "", false, nil
+	}
+	id, version = s.Metadata.Configuration[PropRowIDColumn], s.Metadata.Configuration[PropRowVersionColumn]
+	if id == "" || version == "" {
+		return "", "", false, fmt.Errorf("table %s tracks rows and does not say where: properties %s and %s", s.Table().URL(), PropRowIDColumn, PropRowVersionColumn)
+	}
+	return id, version, true, nil
+}
+
 // keyPath is the form under which paths are compared: one file may be named file:///a, file:/a and /a.
 func keyPath(path string) string {
 	if rest, ok := strings.CutPrefix(path, "file:"); ok {

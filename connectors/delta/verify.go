@@ -21,6 +21,8 @@ type Written struct {
 	Size, Rows int64
 	// Schema is what the file was written with, by logical names; empty where that was compared with the table already.
 	Schema schema.Schema
+	// RowIDs tells that the file holds the ids of its rows and the versions that they are of (Snapshot.RowIDColumns): they were moved.
+	RowIDs bool
 }
 
 // vectors are the deleted rows of a file before and after a change, where the caller has them in memory. Both are read only.

@@ -48,12 +48,21 @@ func must(t fatal, out delta.Outcome) *delta.Snapshot {
 }
 
 func add(t fatal, s *delta.Snapshot, name, p string, ids ...int64) *delta.Snapshot {
+	return addPart(t, s, name, "p", p, ids...)
+}
+
+// addTo adds a file to the partition x of a table whose partition column has a physical name.
+func addTo(t fatal, s *delta.Snapshot, name, column string, ids ...int64) *delta.Snapshot {
+	return addPart(t, s, name, column, "x", ids...)
+}
+
+func addPart(t fatal, s *delta.Snapshot, name, column, p string, ids ...int64) *delta.Snapshot {
 	b := columnar.NewBuilder(schema.Schema{Fields: sc.Fields[:1]})
 	for _, i := range ids {
 		b.AppendInt(0, i)
 	}
 	a, err := rows.WriteFile(context.Background(), s, name, schema.Schema{Fields: sc.Fields[:1]}, one(b.NewRecord()),
-		rows.WriteOptions{Partition: delta.NewPartition(delta.PartitionValue{Name: "p", Value: p})})
+		rows.WriteOptions{Partition: delta.NewPartition(delta.PartitionValue{Name: column, Value: p})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,6 +115,10 @@ func Rewrite(ctx context.Context, s *delta.Snapshot, b Bin, o Options) (*Rewritt
 		return nil, errors.New("an empty bin")
 	}
 	t := s.Table()
+	ids, tracking, err := rowIDFields(s)
+	if err != nil {
+		return nil, err
+	}
 	w := &Rewritten{table: t, base: s, bin: b, ranks: Ranks{inputs: map[string]*input{}}}
 	for _, f := range b.Files {
 		gone, err := rows.DeletedRows(ctx, t, f)
@@ -152,7 +156,11 @@ func Rewrite(ctx context.Context, s *delta.Snapshot, b Bin, o Options) (*Rewritt
 		cols[i] = f.Name
 	}
 	var wrote int64
-	w.out, err = rows.WriteFile(ctx, s, name, sc, liveRows(ctx, s, b, cols, o.Parallel, &wrote), rows.WriteOptions{Partition: b.Files[0].PartitionValues})
+	recs, write := liveRows(ctx, s, b, cols, o.Parallel, &wrote), rows.WriteOptions{Partition: b.Files[0].PartitionValues}
+	if tracking {
+		recs, write.RowIDs = trackedRows(ctx, s, b, cols, ids, &wrote), ids
+	}
+	w.out, err = rows.WriteFile(ctx, s, name, sc, recs, write)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/url"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ type WriteOptions struct {
 	Tags map[string]string
 	// NoDictionary writes plain values always.
 	NoDictionary bool
+	// RowIDs are the two columns of Snapshot.RowIDColumns, which the records then have behind those of the table. They get no statistics.
+	RowIDs []schema.Field
 }
 
 // writerOptions joins options with what the table's properties say.
@@ -121,14 +124,18 @@ func WriteFile(ctx context.Context, s *delta.Snapshot, name string, sc schema.Sc
 	if err != nil {
 		return delta.Add{}, err
 	}
-	size, stats, err := writeObject(ctx, s.Table(), name, fields, recs, w)
+	all := schema.Schema{Fields: slices.Concat(fields.Fields, o.RowIDs)}
+	size, stats, err := writeObject(ctx, s.Table(), name, all, recs, w)
 	if err != nil {
 		return delta.Add{}, fmt.Errorf("write data file %s of table %s: %w", name, s.Table().URL(), err)
 	}
+	stats.Columns = slices.DeleteFunc(stats.Columns, func(c columnar.ColumnStats) bool {
+		return slices.ContainsFunc(o.RowIDs, func(f schema.Field) bool { return f.Name == c.Name })
+	})
 	return delta.Add{
 		Path: EncodePath(name), PartitionValues: o.Partition, Size: size, ModificationTime: time.Now().UnixMilli(), DataChange: true,
 		Stats: stats.JSON(s.Protocol.Has(delta.FeatureDeletionVectors)), Tags: o.Tags,
-		Written: &delta.Written{Size: size, Rows: stats.NumRecords, Schema: fields},
+		Written: &delta.Written{Size: size, Rows: stats.NumRecords, Schema: fields, RowIDs: len(o.RowIDs) > 0},
 	}, nil
 }
 
