@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,8 @@ func (t *Table) few(ctx context.Context, from, to int64, yield func(CommitEntry,
 
 // HistoryEntry is what DESCRIBE HISTORY shows of a commit.
 type HistoryEntry struct {
-	Version   int64
+	Version int64
+	// Timestamp is the one that time travel goes by (VersionAsOf): the in-commit timestamp, else the time of the commit's file.
 	Timestamp time.Time
 	Info      *CommitInfo // nil where the commit has none
 	// Adds, Removes and CDC count file actions, Rows the rows of the added files where statistics tell.
@@ -115,10 +117,17 @@ func (t *Table) History(ctx context.Context, limit int) ([]HistoryEntry, error) 
 		}
 		from--
 	}
+	files := map[int64]time.Time{}
+	for _, c := range monotone(l.times()) {
+		files[c.version] = c.at
+	}
 	var out []HistoryEntry
 	for e, err := range t.Commits(ctx, from, l.last) {
 		if err != nil {
 			return nil, err
+		}
+		if at := files[e.Version]; !at.IsZero() && (e.CommitInfo == nil || e.CommitInfo.InCommitTimestamp == nil) {
+			e.Timestamp = at
 		}
 		h := HistoryEntry{Version: e.Version, Timestamp: e.Timestamp, Info: e.CommitInfo, Adds: len(e.Adds), Removes: len(e.Removes),
 			CDC: len(e.CDC)}
@@ -152,11 +161,7 @@ func (t *Table) VersionAsOf(ctx context.Context, at time.Time) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var times []commitTime
-	for v, info := range l.commits {
-		times = append(times, commitTime{v, info.ModTime})
-	}
-	sort.Slice(times, func(i, j int) bool { return times[i].version < times[j].version })
+	times := l.times()
 	// Only what the log can show: from version 0, or from the oldest checkpoint.
 	oldest := int64(0)
 	if l.first != 0 && len(l.checkpoints) > 0 {
@@ -168,6 +173,16 @@ func (t *Table) VersionAsOf(ctx context.Context, at time.Time) (int64, error) {
 		return t.versionByICT(ctx, newest, times, at)
 	}
 	return t.pick(monotone(times), at)
+}
+
+// times gives the commits and the modification times of their files.
+func (l *logListing) times() []commitTime {
+	var out []commitTime
+	for v, info := range l.commits {
+		out = append(out, commitTime{v, info.ModTime})
+	}
+	slices.SortFunc(out, func(a, b commitTime) int { return cmp.Compare(a.version, b.version) })
+	return out
 }
 
 func monotone(times []commitTime) []commitTime {
