@@ -96,9 +96,11 @@ func TestKillAnyNode(t *testing.T) {
 	t.Parallel()
 	b := &broker{}
 	b.set(ownership.Topic{Name: "a", Partitions: 8}, ownership.Topic{Name: "b", Partitions: 4})
-	// Long leases: what is seen is that the port refuses, and a busy machine does not make the living look dead.
+	// Long leases: what is seen is that the port refuses, and a busy machine does not make the living look dead. Evening out, which may move
+	// tasks of the living, comes two heartbeats after the death.
 	k := newCluster(t, 3, b, func(_ int, o *Options) {
 		o.Timing.Lease, o.Timing.Dead, o.Timing.Raft.Heartbeat = 5*time.Second, 6*time.Second, time.Second
+		o.Timing.Heartbeat = 500 * time.Millisecond
 	})
 	k.startAll()
 	k.voters(3)
@@ -125,6 +127,7 @@ func TestKillAnyNode(t *testing.T) {
 				}
 			}
 		}
+		k.still(1500 * time.Millisecond)
 		before := map[ownership.TaskID]uint64{}
 		for _, n := range k.nodes {
 			if n != victim {

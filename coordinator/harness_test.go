@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -395,6 +396,23 @@ func (k *cluster) running() map[ownership.TaskID]int {
 		}
 	}
 	return out
+}
+
+// still waits until no task has moved for so long.
+func (k *cluster) still(long time.Duration) {
+	k.t.Helper()
+	var was []map[ownership.TaskID]uint64
+	since := time.Now()
+	eventually(k.t, "tasks to stay where they are", func() bool {
+		is := make([]map[ownership.TaskID]uint64, len(k.nodes))
+		for i, n := range k.nodes {
+			is[i] = n.tasks()
+		}
+		if !slices.EqualFunc(was, is, maps.Equal) {
+			was, since = is, time.Now()
+		}
+		return time.Since(since) >= long
+	})
 }
 
 // settled waits until want tasks run, each once.

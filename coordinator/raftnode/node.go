@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -72,6 +73,7 @@ type Node struct {
 	stores *stores
 	trans  *nudged
 	config *raft.Config
+	asked  futures
 }
 
 // Open starts a node with what is on disk: none of its own making, so a new node belongs to no cluster until it is
@@ -101,7 +103,7 @@ func Open(o Options) (*Node, error) {
 	conf.NoLegacyTelemetry = true
 	conf.Logger = log
 
-	n := &Node{opts: o, fsm: newFSM(o.Machine), config: conf}
+	n := &Node{opts: o, fsm: newFSM(o.Machine), config: conf, asked: futures{none: make(chan struct{})}}
 	var err error
 	if o.Dir == "" {
 		n.stores = memoryStores()
@@ -118,9 +120,6 @@ func Open(o Options) (*Node, error) {
 	} else {
 		tr = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream: streams{o.Listener, o.Dial}, MaxPool: 3, Timeout: 5 * time.Second, Logger: log, MsgpackUseNewTimeFormat: true,
-			// No pipelines: where a follower refuses entries (its disk is full, say) raft stops to listen to the pipeline before it stops
-			// to send, and may send for good. The follower gets nothing more from this leader then, which cannot be stopped either.
-			MaxRPCsInFlight: 1,
 		})
 	}
 	n.trans = newNudged(tr, o.Abstain || !had)
@@ -184,7 +183,7 @@ func (n *Node) Apply(ctx context.Context, data []byte) (uint64, any, error) {
 		}
 	}
 	f := n.raft.Apply(data, timeout)
-	if err := wait(ctx, f); err != nil {
+	if err := n.wait(ctx, f); err != nil {
 		return 0, nil, err
 	}
 	if err, ok := f.Response().(error); ok {
@@ -194,9 +193,15 @@ func (n *Node) Apply(ctx context.Context, data []byte) (uint64, any, error) {
 }
 
 // wait waits for a future or the context; a future that is given up has an unknown outcome.
-func wait(ctx context.Context, f raft.Future) error {
+func (n *Node) wait(ctx context.Context, f raft.Future) error {
+	if !n.asked.begin() {
+		return translate(raft.ErrRaftShutdown)
+	}
 	done := make(chan error, 1)
-	go func() { done <- f.Error() }() // raft answers every future, at the latest when it shuts down
+	go func() {
+		defer n.asked.end()
+		done <- f.Error()
+	}()
 	select {
 	case err := <-done:
 		return translate(err)
@@ -206,10 +211,10 @@ func wait(ctx context.Context, f raft.Future) error {
 }
 
 // Barrier waits until all entries before it have been applied here; an error means that this node does not lead.
-func (n *Node) Barrier(ctx context.Context) error { return wait(ctx, n.raft.Barrier(0)) }
+func (n *Node) Barrier(ctx context.Context) error { return n.wait(ctx, n.raft.Barrier(0)) }
 
 // Verify makes sure that this node still leads, by asking a majority.
-func (n *Node) Verify(ctx context.Context) error { return wait(ctx, n.raft.VerifyLeader()) }
+func (n *Node) Verify(ctx context.Context) error { return n.wait(ctx, n.raft.VerifyLeader()) }
 
 // IsLeader says whether this node believes that it leads.
 func (n *Node) IsLeader() bool { return n.raft.State() == raft.Leader }
@@ -259,35 +264,35 @@ const configTimeout = 5 * time.Second
 
 // AddNonvoter adds a server that follows without a vote, or changes its address.
 func (n *Node) AddNonvoter(ctx context.Context, id, address string) error {
-	return wait(ctx, n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), 0, configTimeout))
+	return n.wait(ctx, n.raft.AddNonvoter(raft.ServerID(id), raft.ServerAddress(address), 0, configTimeout))
 }
 
 // AddVoter adds a server with a vote, gives a follower one, or changes a voter's address.
 func (n *Node) AddVoter(ctx context.Context, id, address string) error {
-	return wait(ctx, n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, configTimeout))
+	return n.wait(ctx, n.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, configTimeout))
 }
 
 // Demote takes a server's vote.
 func (n *Node) Demote(ctx context.Context, id string) error {
-	return wait(ctx, n.raft.DemoteVoter(raft.ServerID(id), 0, configTimeout))
+	return n.wait(ctx, n.raft.DemoteVoter(raft.ServerID(id), 0, configTimeout))
 }
 
 // Remove takes a server out of the configuration.
 func (n *Node) Remove(ctx context.Context, id string) error {
-	return wait(ctx, n.raft.RemoveServer(raft.ServerID(id), 0, configTimeout))
+	return n.wait(ctx, n.raft.RemoveServer(raft.ServerID(id), 0, configTimeout))
 }
 
 // Transfer hands leadership to another voter, to the most current one where id is empty.
 func (n *Node) Transfer(ctx context.Context, id, address string) error {
 	if id == "" {
-		return wait(ctx, n.raft.LeadershipTransfer())
+		return n.wait(ctx, n.raft.LeadershipTransfer())
 	}
-	return wait(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(address)))
+	return n.wait(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(address)))
 }
 
 // Snapshot takes one now and trims the log.
 func (n *Node) Snapshot(ctx context.Context) error {
-	err := wait(ctx, n.raft.Snapshot())
+	err := n.configured(ctx, func() error { return n.wait(ctx, n.raft.Snapshot()) })
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return nil
 	}
@@ -300,15 +305,36 @@ func (n *Node) Restore(ctx context.Context, data []byte) error {
 	if d, ok := ctx.Deadline(); ok {
 		timeout = time.Until(d)
 	}
-	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: int64(len(data)), Index: n.raft.LastIndex(), Term: n.raft.CurrentTerm()}
-	if err := n.raft.Restore(meta, io.NopCloser(bytes.NewReader(data)), timeout); err != nil {
+	err := n.configured(ctx, func() error {
+		meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: int64(len(data)), Index: n.raft.LastIndex(), Term: n.raft.CurrentTerm()}
+		return n.raft.Restore(meta, io.NopCloser(bytes.NewReader(data)), timeout)
+	})
+	if err != nil {
 		return fmt.Errorf("restore: %w", translate(err))
 	}
 	return nil
 }
 
-// Close stops the node and closes its files.
+// configured does what raft refuses while a change of its configuration is under way, when that is done: a node may have joined a moment ago.
+func (n *Node) configured(ctx context.Context, do func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, configTimeout)
+	defer cancel()
+	for {
+		err := do()
+		if err == nil || !strings.Contains(err.Error(), "wait until the configuration entry") { // raft has no name for it
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Close stops the node and closes its files. What raft was asked before is answered first, for which a leader without a majority needs its lease.
 func (n *Node) Close() error {
+	n.asked.close(4 * n.config.LeaderLeaseTimeout)
 	return errors.Join(n.raft.Shutdown().Error(), n.trans.Close(), n.stores.close())
 }
 

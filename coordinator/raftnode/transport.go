@@ -29,6 +29,7 @@ func (s streams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Co
 
 // nudged forwards the requests of a transport, but those for votes while the node abstains, and lets this node send one to
 // itself: TimeoutNow, with which a cluster of one becomes its leader at once instead of waiting whether somebody else is.
+// It has no pipelines.
 type nudged struct {
 	transport
 	abstains atomic.Bool
@@ -96,6 +97,12 @@ func (n *nudged) RequestPreVote(id raft.ServerID, target raft.ServerAddress, arg
 }
 
 func (n *nudged) Consumer() <-chan raft.RPC { return n.out }
+
+// AppendEntriesPipeline refuses: where a follower refuses entries (its disk is full, say) raft stops to listen to the pipeline before it stops to send, and may
+// send for good. The follower gets nothing more from this leader then, which cannot be stopped either.
+func (n *nudged) AppendEntriesPipeline(raft.ServerID, raft.ServerAddress) (raft.AppendPipeline, error) {
+	return nil, raft.ErrPipelineReplicationNotSupported
+}
 
 func (n *nudged) Close() error {
 	n.once.Do(func() { close(n.done) })
