@@ -402,7 +402,7 @@ func TestRefusals(t *testing.T) {
 	run := func(change func(*Options)) error {
 		o := base
 		o.DataDir = t.TempDir()
-		o.PeerListen = ports(t, 1)[0]
+		o.PeerListen = addresses(t, 1)[0]
 		o.NodeID = "n9"
 		change(&o)
 		n := &testNode{t: t, opts: o, running: map[ownership.TaskID]uint64{}}

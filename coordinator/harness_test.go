@@ -16,6 +16,7 @@ import (
 
 	"sluice.io/sluice/coordinator/raftnode"
 	"sluice.io/sluice/internal/ownership"
+	"sluice.io/sluice/internal/testkit/ports"
 )
 
 // patience bounds every wait of a test; no test asserts a time.
@@ -223,17 +224,12 @@ func testLogger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// ports gives addresses that were free a moment ago.
-func ports(t testing.TB, n int) []string {
+// addresses gives some that nobody listens on.
+func addresses(t testing.TB, n int) []string {
 	t.Helper()
 	out := make([]string, 0, n)
 	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = ln.Close() }()
-		out = append(out, ln.Addr().String())
+		out = append(out, ports.Address(t))
 	}
 	return out
 }
@@ -241,7 +237,7 @@ func ports(t testing.TB, n int) []string {
 func single(t testing.TB, b *broker) *testNode {
 	t.Helper()
 	o := Options{
-		NodeID: "n1", DataDir: t.TempDir(), PeerListen: ports(t, 1)[0], RESTAdvertised: "127.0.0.1:8083", Timing: quick(),
+		NodeID: "n1", DataDir: t.TempDir(), PeerListen: addresses(t, 1)[0], RESTAdvertised: "127.0.0.1:8083", Timing: quick(),
 		Logger: testLogger(t), Version: "test",
 	}
 	if b != nil {
@@ -326,7 +322,7 @@ type cluster struct {
 // newCluster prepares n nodes with one seed list; none is started.
 func newCluster(t testing.TB, n int, b *broker, adapt func(int, *Options)) *cluster {
 	t.Helper()
-	k := &cluster{t: t, addrs: ports(t, n), net: newNetwork()}
+	k := &cluster{t: t, addrs: addresses(t, n), net: newNetwork()}
 	for i := range n {
 		o := Options{
 			NodeID: fmt.Sprintf("n%d", i+1), DataDir: t.TempDir(), PeerListen: k.addrs[i], PeerAdvertised: k.addrs[i], Join: k.addrs,

@@ -319,7 +319,7 @@ func TestPortInUseIsNamed(t *testing.T) {
 
 func TestValidateDecidesOnTheLeader(t *testing.T) {
 	t.Parallel()
-	o := Options{NodeID: "n1", DataDir: t.TempDir(), PeerListen: ports(t, 1)[0], Timing: quick(), Logger: testLogger(t)}
+	o := Options{NodeID: "n1", DataDir: t.TempDir(), PeerListen: addresses(t, 1)[0], Timing: quick(), Logger: testLogger(t)}
 	o.Validate = func(_ context.Context, c ownership.Connector, others []ownership.Connector) error {
 		for _, other := range others {
 			if other.Config["table"] == c.Config["table"] {
@@ -363,7 +363,7 @@ func TestFolderOfAnotherNode(t *testing.T) {
 	n.ready()
 
 	// It has stood for election, as its consent says, but was never part of a cluster.
-	o = Options{NodeID: "typo", DataDir: t.TempDir(), PeerListen: ports(t, 1)[0], Timing: quick(), Logger: testLogger(t)}
+	o = Options{NodeID: "typo", DataDir: t.TempDir(), PeerListen: addresses(t, 1)[0], Timing: quick(), Logger: testLogger(t)}
 	c, err := New(o)
 	if err != nil {
 		t.Fatal(err)

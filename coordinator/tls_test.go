@@ -45,7 +45,7 @@ func TestPeersInMutualTLS(t *testing.T) {
 		{"plain", peer.TLSFiles{}, "is peer.tls set on that node, and not on this one?"},
 	} {
 		o := Options{
-			NodeID: "n9", DataDir: t.TempDir(), PeerListen: ports(t, 1)[0], Join: k.addrs, Timing: quick(), TLS: x.files, Logger: testLogger(t),
+			NodeID: "n9", DataDir: t.TempDir(), PeerListen: addresses(t, 1)[0], Join: k.addrs, Timing: quick(), TLS: x.files, Logger: testLogger(t),
 		}
 		n := &testNode{t: t, opts: o, running: map[ownership.TaskID]uint64{}}
 		n.start()

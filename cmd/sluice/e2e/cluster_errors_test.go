@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice.io/sluice/internal/testkit/faultproxy"
+	"sluice.io/sluice/internal/testkit/ports"
 	"sluice.io/sluice/internal/testkit/proc"
 )
 
@@ -20,8 +21,8 @@ func (n *node) like(tb testing.TB, others map[string]string) *node {
 		tb.Fatal(err)
 	}
 	o := &node{dir: tb.TempDir(), lake: n.lake}
-	rest := fmt.Sprintf("127.0.0.1:%d", proc.FreePort(tb))
-	peer := fmt.Sprintf("127.0.0.1:%d", proc.FreePort(tb))
+	rest := ports.Address(tb)
+	peer := ports.Address(tb)
 	o.rest = "http://" + rest
 	set := map[string]string{
 		"data.dir": filepath.Join(o.dir, "data"), "rest.listen": rest, "rest.advertised": rest, "peer.listen": peer, "peer.advertised": peer,

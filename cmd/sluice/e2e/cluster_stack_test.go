@@ -19,6 +19,7 @@ import (
 	"sluice.io/sluice/connectors/store/stores"
 	"sluice.io/sluice/internal/testkit/broker"
 	"sluice.io/sluice/internal/testkit/faultproxy"
+	"sluice.io/sluice/internal/testkit/ports"
 	"sluice.io/sluice/internal/testkit/proc"
 	"sluice.io/sluice/internal/testkit/s3"
 )
@@ -66,7 +67,7 @@ func prepare(tb testing.TB, size int, on stack) *cluster {
 	var join []string
 	var listen []int
 	for range size {
-		port := proc.FreePort(tb)
+		port := ports.Free(tb)
 		listen = append(listen, port)
 		if !on.peers {
 			join = append(join, fmt.Sprintf("127.0.0.1:%d", port))
@@ -85,7 +86,7 @@ func prepare(tb testing.TB, size int, on stack) *cluster {
 		if err := os.MkdirAll(n.dir, 0o755); err != nil {
 			tb.Fatal(err)
 		}
-		rest := fmt.Sprintf("127.0.0.1:%d", proc.FreePort(tb))
+		rest := ports.Address(tb)
 		n.rest = "http://" + rest
 		conf := fmt.Sprintf(`node.id: %s
 data.dir: %s

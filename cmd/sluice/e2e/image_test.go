@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"sluice.io/sluice/internal/testkit/broker"
+	"sluice.io/sluice/internal/testkit/ports"
 	"sluice.io/sluice/internal/testkit/proc"
 )
 
@@ -94,9 +95,9 @@ func TestImage(t *testing.T) {
 	layers(t, root, image[legacy[0].Layers[0]])
 
 	br := broker.Start(t)
-	rest := fmt.Sprintf("127.0.0.1:%d", proc.FreePort(t))
+	rest := ports.Address(t)
 	env := append(slices.Clone(c.Env), "SLUICE_KAFKA_BOOTSTRAP_SERVERS="+br.Servers(), "SLUICE_LAKE_URL=file:///var/lib/sluice/lake",
-		"SLUICE_REST_LISTEN="+rest, fmt.Sprintf("SLUICE_PEER_LISTEN=127.0.0.1:%d", proc.FreePort(t)))
+		"SLUICE_REST_LISTEN="+rest, fmt.Sprintf("SLUICE_PEER_LISTEN=127.0.0.1:%d", ports.Free(t)))
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env, cmd.Dir = env, c.WorkingDir

@@ -17,6 +17,7 @@ import (
 
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/store/stores"
+	"sluice.io/sluice/internal/testkit/ports"
 	"sluice.io/sluice/internal/testkit/proc"
 )
 
@@ -38,13 +39,13 @@ func newNode(tb testing.TB, broker string) *node {
 	tb.Helper()
 	dir := tb.TempDir()
 	n := &node{dir: dir, lake: filepath.Join(dir, "lake")}
-	rest := fmt.Sprintf("127.0.0.1:%d", proc.FreePort(tb))
+	rest := ports.Address(tb)
 	n.rest = "http://" + rest
 	if err := os.MkdirAll(n.lake, 0o755); err != nil {
 		tb.Fatal(err)
 	}
 	conf := fmt.Sprintf("node:\n  id: n1\ndata.dir: %s\nlake.url: file://%s\nkafka:\n  bootstrap.servers: %s\nrest.listen: %s\npeer.listen: 127.0.0.1:%d\nlog.format: text\n",
-		filepath.Join(dir, "data"), n.lake, broker, rest, proc.FreePort(tb))
+		filepath.Join(dir, "data"), n.lake, broker, rest, ports.Free(tb))
 	path := filepath.Join(dir, "sluice.yaml")
 	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
 		tb.Fatal(err)

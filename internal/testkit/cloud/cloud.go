@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice.io/sluice/internal/testkit/ports"
 	"sluice.io/sluice/internal/testkit/proc"
 )
 
@@ -47,7 +48,7 @@ func Start(tb testing.TB, kind string) *Server {
 	if at == "" {
 		tb.Skipf("SKIPPED: %s names no program; `.ci/stack/install %s` installs it, .ci/real sets it", programs[kind][0], programs[kind][1])
 	}
-	port := fmt.Sprint(proc.FreePort(tb))
+	port := fmt.Sprint(ports.Free(tb))
 	s := &Server{kind: kind, addr: "127.0.0.1:" + port}
 	make := s.makeGCS
 	if kind == "gcs" {

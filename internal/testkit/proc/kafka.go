@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -9,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice.io/sluice/internal/testkit/ports"
 )
 
 // Kafka is a real Apache Kafka broker (KRaft, one process is broker and controller) on this machine.
@@ -41,12 +42,12 @@ func startKafka(tb testing.TB, dir string, announce func(listens string) string,
 	if libs == "" {
 		tb.Skip("SKIPPED: SLUICE_KAFKA_LIBS does not name a folder with Apache Kafka's jars")
 	}
-	k := &Kafka{Addr: fmt.Sprintf("127.0.0.1:%d", FreePort(tb)), dir: dir, libs: libs}
+	k := &Kafka{Addr: ports.Address(tb), dir: dir, libs: libs}
 	k.listens = k.Addr
 	if announce != nil {
 		k.Addr = announce(k.listens)
 	}
-	controller := fmt.Sprintf("127.0.0.1:%d", FreePort(tb))
+	controller := ports.Address(tb)
 	more := secure.listeners()
 	properties := strings.Join([]string{
 		"process.roles=broker,controller", "node.id=1",

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,17 +193,6 @@ func (t *tail) String() string {
 	defer t.mu.Unlock()
 	b := t.buf.Bytes()
 	return string(b[max(0, len(b)-keep):])
-}
-
-// FreePort gives a port of 127.0.0.1 that was free a moment ago.
-func FreePort(tb testing.TB) int {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Eventually polls until ok gives true, and fails the test with what was still missing after the limit. The limit

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice.io/sluice/internal/testkit/ports"
 )
 
 // Secure is what a client needs for the secured listeners of a broker.
@@ -32,7 +34,7 @@ func StartSecureKafka(tb testing.TB, dir string) (*Kafka, *Secure) {
 	tb.Helper()
 	s := &Secure{User: "sluice", Password: "it is a \"secret\""}
 	for _, at := range []*string{&s.SSL, &s.SASLSSL, &s.SASLPlaintext} {
-		*at = fmt.Sprintf("127.0.0.1:%d", FreePort(tb))
+		*at = ports.Address(tb)
 	}
 	file := func(name string, blocks ...*pem.Block) string {
 		return writePEM(tb, filepath.Join(dir, name), blocks...)

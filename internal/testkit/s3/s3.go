@@ -2,13 +2,13 @@
 package s3
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"sluice.io/sluice/internal/testkit/ports"
 	"sluice.io/sluice/internal/testkit/proc"
 )
 
@@ -49,7 +49,7 @@ func Start(tb testing.TB, kind string) *Server {
 	if err := os.Mkdir(filepath.Join(dir, Bucket), 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	addr := fmt.Sprintf("127.0.0.1:%d", proc.FreePort(tb))
+	addr := ports.Address(tb)
 	s := &Server{Endpoint: "http://" + addr}
 	switch kind {
 	case "minio":
