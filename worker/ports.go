@@ -22,6 +22,8 @@ type Ownership interface {
 	Release(ctx context.Context, id ownership.TaskID, epoch uint64) error
 	// Report tells how tasks are. It may wait for a leader.
 	Report(ctx context.Context, statuses []ownership.TaskStatus) error
+	// AddActiveTopics tells of which topics a connector has passed records. It is asked again and again; what is known costs nothing.
+	AddActiveTopics(ctx context.Context, connector string, topics ...string) error
 }
 
 // Options are what a Runtime needs.

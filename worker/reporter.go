@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -22,13 +23,14 @@ type reporter struct {
 	dirty    map[ownership.TaskID]bool
 	loads    map[ownership.TaskID]int64
 	releases map[ownership.TaskID]uint64
+	topics   map[string]map[string]bool // of which records have passed, and nobody was told, by connector
 	poke     chan struct{}
 }
 
 func newReporter(o Options) *reporter {
 	return &reporter{
 		port: o.Ownership, log: o.Logger, newest: map[ownership.TaskID]ownership.TaskStatus{}, dirty: map[ownership.TaskID]bool{},
-		loads: map[ownership.TaskID]int64{}, releases: map[ownership.TaskID]uint64{}, poke: make(chan struct{}, 1),
+		loads: map[ownership.TaskID]int64{}, releases: map[ownership.TaskID]uint64{}, topics: map[string]map[string]bool{}, poke: make(chan struct{}, 1),
 	}
 }
 
@@ -52,6 +54,21 @@ func (p *reporter) load(id ownership.TaskID, bytes int64) {
 	p.mu.Lock()
 	p.loads[id] = (p.loads[id]*7 + bytes) / 8
 	p.mu.Unlock()
+}
+
+// active notes that records of a topic have passed in the last second.
+func (p *reporter) active(connector, topic string) {
+	p.note(connector, topic)
+	p.kick()
+}
+
+func (p *reporter) note(connector, topic string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.topics[connector] == nil {
+		p.topics[connector] = map[string]bool{}
+	}
+	p.topics[connector][topic] = true
 }
 
 func (p *reporter) release(id ownership.TaskID, epoch uint64) {
@@ -117,6 +134,8 @@ func (p *reporter) send(ctx context.Context, last bool) bool {
 		statuses = append(statuses, s)
 	}
 	clear(p.dirty)
+	topics := p.topics
+	p.topics = map[string]map[string]bool{}
 	p.mu.Unlock()
 	ok := true
 	if len(statuses) > 0 {
@@ -144,6 +163,17 @@ func (p *reporter) send(ctx context.Context, last bool) bool {
 			delete(p.releases, id)
 		}
 		p.mu.Unlock()
+	}
+	for connector, names := range topics {
+		err := p.port.AddActiveTopics(ctx, connector, slices.Sorted(maps.Keys(names))...)
+		if err == nil || errors.Is(err, ownership.ErrNotFound) { // it was deleted meanwhile
+			continue
+		}
+		ok = false
+		p.log.Debug("topics of which records pass are told later", "connector", connector, "error", err)
+		for topic := range names {
+			p.note(connector, topic)
+		}
 	}
 	return ok || last
 }

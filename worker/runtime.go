@@ -313,6 +313,9 @@ func (r *Runtime) tick() {
 		r.step(id, task.Trouble{Epoch: t.run.epoch, Text: t.run.waiting()})
 		n := t.run.bytes.Load()
 		r.status.load(id, n-t.run.passed)
+		if n > t.run.passed && id.Kind == ownership.PartitionTask {
+			r.status.active(id.Connector, id.Topic)
+		}
 		t.run.passed = n
 	}
 }

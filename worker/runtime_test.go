@@ -35,6 +35,7 @@ type cluster struct {
 	changed  chan struct{}
 	statuses map[ownership.TaskID]ownership.TaskStatus
 	released map[ownership.TaskID]uint64
+	active   map[string]bool // connector/topic
 	down     bool
 }
 
@@ -66,6 +67,21 @@ func (c *cluster) Report(_ context.Context, ss []ownership.TaskStatus) error {
 	}
 	for _, s := range ss {
 		c.statuses[s.ID] = s
+	}
+	return nil
+}
+
+func (c *cluster) AddActiveTopics(_ context.Context, connector string, topics ...string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.down {
+		return ownership.ErrNoLeader
+	}
+	for _, t := range topics {
+		if c.active == nil {
+			c.active = map[string]bool{}
+		}
+		c.active[connector+"/"+t] = true
 	}
 	return nil
 }
@@ -275,6 +291,11 @@ func TestBronzeFromBrokerToTable(t *testing.T) {
 	if seen["sluice_bronze_rows_total"] != 450 || seen["sluice_silver_freshness_seconds"] != 450 || seen["sluice_silver_lag_records"] != 0 || seen["sluice_tasks"] != 3 {
 		t.Errorf("metrics %v", seen)
 	}
+	until(t, "the topic is told to be active", func() bool {
+		w.c.mu.Lock()
+		defer w.c.mu.Unlock()
+		return w.c.active["c/"+topic]
+	})
 	until(t, "group offsets follow", func() bool { return w.groupOffset("connect-c", 1) == 150 })
 }
 

@@ -41,8 +41,9 @@ type static struct {
 func (s *static) Owned() ([]ownership.Connector, []ownership.Assignment, <-chan struct{}) {
 	return s.conns, s.mine, s.never
 }
-func (s *static) Release(context.Context, ownership.TaskID, uint64) error { return nil }
-func (s *static) Report(context.Context, []ownership.TaskStatus) error    { return nil }
+func (s *static) Release(context.Context, ownership.TaskID, uint64) error  { return nil }
+func (s *static) Report(context.Context, []ownership.TaskStatus) error     { return nil }
+func (s *static) AddActiveTopics(context.Context, string, ...string) error { return nil }
 
 // job is what a worker's process is to do.
 type job struct {

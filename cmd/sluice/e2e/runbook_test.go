@@ -97,6 +97,19 @@ func TestRunbooks(t *testing.T) {
 	if status, text := n.call(t, "GET", "/", nil); status != 200 || !strings.Contains(text, `"kafka_cluster_id":"the-brokers-own-id"`) {
 		t.Errorf("GET /: %d %s", status, text)
 	}
+	proc.Eventually(t, time.Minute, "the topics of which records have passed are listed", func() (bool, string) {
+		status, text := n.call(t, "GET", "/connectors/shop/topics", nil)
+		for _, topic := range load.Topics() {
+			if status != 200 || !strings.Contains(text, `"`+topic+`"`) {
+				return false, text
+			}
+		}
+		return true, ""
+	})
+	expect("PUT", "/connectors/shop/topics/reset", nil, 202)
+	if _, text := n.call(t, "GET", "/connectors/shop/topics", nil); !strings.Contains(text, `{"shop":{"topics":[]}}`) {
+		t.Errorf("topics of a stopped connector after their reset: %s", text)
+	}
 	expect("DELETE", "/connectors/shop", nil, 204)
 	n.put(t, "shop", conf)
 	load.end(t)

@@ -110,6 +110,15 @@ func (l *lakePort) Move(ctx context.Context, c ownership.Connector, to []api.Off
 		if !s.Reads(topic) {
 			return ownership.Errorf(ownership.ErrInvalid, "connector %s does not read topic %s", c.Name, topic)
 		}
+		for _, o := range offsets { // before the broker is asked: it may not have the topic any more
+			from := int64(0)
+			if snap := tables[topic]; snap != nil {
+				from, _ = snap.Txn(bronze.AppID(c.Name, topic, o.Partition))
+			}
+			if o.Next < from && from > 0 {
+				return &api.BackwardError{Connector: c.Name, Topic: topic, Partition: o.Partition, From: from, To: o.Next}
+			}
+		}
 		have, err := cl.Topics(ctx, topic)
 		if err != nil {
 			return err
@@ -129,13 +138,6 @@ func (l *lakePort) Move(ctx context.Context, c ownership.Connector, to []api.Off
 			return err
 		}
 		for _, o := range offsets {
-			from := int64(0)
-			if snap := tables[topic]; snap != nil {
-				from, _ = snap.Txn(bronze.AppID(c.Name, topic, o.Partition))
-			}
-			if o.Next < from || o.Next < 0 && from > 0 {
-				return &api.BackwardError{Connector: c.Name, Topic: topic, Partition: o.Partition, From: from, To: o.Next}
-			}
 			if end := ends[o.Partition].End; o.Next > end {
 				return ownership.Errorf(ownership.ErrInvalid, "partition %d of %s ends at %d, so nothing can be read from %d", o.Partition, topic, end, o.Next)
 			}
