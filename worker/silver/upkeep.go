@@ -49,15 +49,11 @@ func (m *Merger) Maintain(ctx context.Context) (bool, error) {
 	if !m.ready || m.table == nil {
 		return false, nil
 	}
-	if did, err := m.compact(ctx); err != nil {
-		return true, fmt.Errorf("compact %s: %w", m.opt.Path, err)
-	} else if did {
-		return true, nil
-	}
 	u := &m.upkeep
 	if !u.looked {
 		u.looked, u.checkpoint = true, m.snap.Version-m.snap.Version%m.opt.Upkeep.Checkpoint
 	}
+	// First, since a table with much to compact would be read from ever more commits by its next owner.
 	if m.snap.Version-u.checkpoint >= m.opt.Upkeep.Checkpoint {
 		u.checkpoint = m.snap.Version
 		if _, err := m.table.Checkpoint(ctx, m.snap, delta.CheckpointOptions{Vectors: true}); err != nil {
@@ -66,6 +62,11 @@ func (m *Merger) Maintain(ctx context.Context) (bool, error) {
 		if s := m.table.Cached(); s != nil && s.Version == m.snap.Version {
 			m.snap = s // without the tombstones that the checkpoint left out
 		}
+		return true, nil
+	}
+	if did, err := m.compact(ctx); err != nil {
+		return true, fmt.Errorf("compact %s: %w", m.opt.Path, err)
+	} else if did {
 		return true, nil
 	}
 	if keep := m.opt.Config.SilverTombstoneRetention.Milliseconds(); m.expiry() > u.expired+keep/16 {

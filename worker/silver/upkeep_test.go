@@ -237,3 +237,31 @@ func TestTombstonesOfVectorsAreForgotten(t *testing.T) {
 	}
 	x.check()
 }
+
+// A table that always has something to compact gets its checkpoints all the same: else its next owner would have to read all commits since.
+func TestCheckpointsBeforeCompactions(t *testing.T) {
+	t.Parallel()
+	const every = 10
+	x := newStepper(t, silver.Upkeep{Checkpoint: every, SmallFiles: 2, PieceBytes: 1})
+	for range 6 * every {
+		x.change(20, 200)
+		x.step()
+	}
+	newest := int64(-1)
+	for info, err := range x.b.List(context.Background(), "silver/t/_delta_log/", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v int64
+		if strings.HasSuffix(info.Key, ".checkpoint.parquet") {
+			if _, err := fmt.Sscanf(info.Key, "silver/t/_delta_log/%d.", &v); err != nil {
+				t.Fatal(err)
+			}
+			newest = max(newest, v)
+		}
+	}
+	if v := x.m.Stats().Version; newest < v-every {
+		t.Errorf("the newest checkpoint is of version %d, the table is at %d", newest, v)
+	}
+	x.check()
+}
