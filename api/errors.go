@@ -26,7 +26,7 @@ func fail(status int, format string, args ...any) error {
 	return &restError{status: status, message: fmt.Sprintf(format, args...)}
 }
 
-// http is the error of a status without further words, as JAX-RS gives it.
+// statusError is the error of a status without further words, as JAX-RS gives it.
 func statusError(status int) error {
 	return &restError{status: status, message: fmt.Sprintf("HTTP %d %s", status, http.StatusText(status)), bare: true}
 }
