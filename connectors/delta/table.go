@@ -126,7 +126,7 @@ func objectKey(bucketURL, tablePath, logPath string) (string, error) {
 	}
 	root, target := strings.TrimSuffix(bucketURL, "/"), decoded
 	if strings.HasPrefix(root, "file:") {
-		root, target = keyPath(root), keyPath(target)
+		root, target = strings.TrimSuffix(keyPath(root), "/"), keyPath(target)
 	} else if strings.HasPrefix(target, "s3a://") || strings.HasPrefix(target, "s3n://") {
 		target = "s3" + target[3:]
 	}

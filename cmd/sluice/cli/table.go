@@ -30,23 +30,24 @@ func (a *app) tableCommand() *cobra.Command {
 	return c
 }
 
-// location splits the path or URL of a table into its lake and the table's place in it. A local table is opened in the
-// folder above it, so that paths which point out of the table's folder still mean something.
-func location(target string) (lake, path string) {
-	head, query, _ := strings.Cut(target, "?")
-	head = strings.TrimRight(head, "/")
-	if query != "" {
-		query = "?" + query
+// location splits the path or URL of a table into its bucket and the table's place in it. A local table is opened in the root of the file system, so
+// that absolute paths of the log (those of a shallow clone) mean something wherever they point.
+func location(target string) (bucket, path string) {
+	if scheme, rest, ok := strings.Cut(target, "://"); ok && scheme != "file" {
+		rest, query, found := strings.Cut(rest, "?")
+		name, key, _ := strings.Cut(strings.TrimRight(rest, "/"), "/")
+		bucket = scheme + "://" + name
+		if found {
+			bucket += "?" + query
+		}
+		return bucket, key
 	}
-	if scheme, rest, ok := strings.Cut(head, "://"); ok && scheme != "file" {
-		bucket, key, _ := strings.Cut(rest, "/")
-		return scheme + "://" + bucket + query, key
-	}
-	local := strings.TrimPrefix(head, "file://")
+	local := strings.TrimPrefix(target, "file://")
 	if abs, err := filepath.Abs(local); err == nil {
 		local = abs
 	}
-	return filepath.Dir(local), filepath.Base(local)
+	root := filepath.VolumeName(local) + string(filepath.Separator)
+	return root, filepath.ToSlash(strings.TrimPrefix(local, root))
 }
 
 // openTable opens a table by path or URL, with errors that say what is there instead.
