@@ -50,6 +50,7 @@ const (
 	convStruct      //
 	convJSON        // any value, as text: a schema without a type that is known
 	convUUIDText    // text; the placeholder may be the name-based UUID
+	convStructured  // struct of the parts of a date or time
 )
 
 // Type is a compiled Connect schema.
@@ -287,6 +288,9 @@ func (t *Type) structure(n *node, depth int, left *int) error {
 	t.conv, t.T = convStruct, schema.StructOf(fields...)
 	if n.Name == "io.debezium.data.VariableScaleDecimal" {
 		t.conv, t.T = convVarDecimal, schema.Of(schema.String)
+	}
+	if kind, ok := structured[n.Name]; ok {
+		t.conv, t.T, t.Shape = convStructured, schema.Of(kind), nil
 	}
 	return nil
 }

@@ -134,6 +134,8 @@ func (t *Type) Value(r *js.Reader, s string, i int, v *connectors.Value, col int
 		return t.temporalValue(r, s, i, v, col)
 	case convZoned, convIsoDate:
 		return t.isoValue(r, s, i, v, col)
+	case convStructured:
+		return t.structuredValue(r, s, i, v, col)
 	case convArray, convMap, convStruct:
 		return t.nestedValue(r, s, i, v, col)
 	}
