@@ -233,7 +233,7 @@ func (w *work) wholeRow(e *event) bool {
 	vals := row.Values
 	for i, s := range plan.Src {
 		if s < 0 {
-			if w.m.isKeyCol(i) {
+			if w.m.isKeyCol(i) || w.unchanged(e.c) {
 				return false
 			}
 			continue

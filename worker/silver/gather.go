@@ -282,6 +282,7 @@ func (w *work) rowChange(c *connectors.Change) {
 		w.reject(c, connectors.ClassApply, "%s", why)
 		return
 	}
+	w.m.compressed = w.m.compressed || w.unchanged(c)
 	st := w.stamp(c, p)
 	if c.Op == connectors.Delete && !c.Filtered {
 		w.remember(p, c, h)

@@ -49,7 +49,7 @@ func (w *work) image(c *connectors.Change, row, key connectors.Row) *fold.Image 
 				img.Vals[i], _ = keyConvert(v, col.Type)
 				continue
 			}
-			if plan.Whole {
+			if plan.Whole && !w.unchanged(c) {
 				img.Vals[i] = connectors.NullValue()
 			}
 			continue
@@ -86,6 +86,11 @@ func (w *work) image(c *connectors.Change, row, key connectors.Row) *fold.Image 
 		}
 	}
 	return img
+}
+
+// unchanged tells that columns that an event leaves out are those that did not change, whatever cdc.format says: GoldenGate's compressed updates.
+func (w *work) unchanged(c *connectors.Change) bool {
+	return !c.AbsentIsNull && c.Source != nil && c.Source.Connector == "goldengate" && w.m.opt.Config.CDCAbsent != "null"
 }
 
 func rescue(img *fold.Image, col int, raw string) {
@@ -142,11 +147,13 @@ func rowGaps(e *event) bool {
 	return false
 }
 
-// toRow keeps an image in the state; may restricts it to columns whose values a source may leave out as unavailable.
+// toRow keeps an image in the state; may restricts it to columns whose values a source may leave out: as unavailable only those of types without a
+// fixed size.
 func (w *work) toRow(img *fold.Image, may bool) *state.Row {
 	if img == nil {
 		return nil
 	}
+	may = may && !w.m.compressed && !w.m.policy().CarryAbsent
 	r := &state.Row{Stamp: img.Stamp, Meta: img.Meta, Origin: img.Origin, Deleted: img.Deleted, Guess: img.Guess}
 	for i := range img.Vals {
 		col := &w.m.cols.Source[i]

@@ -35,9 +35,11 @@ type Merger struct {
 	look  *delta.Snapshot // what is being loaded
 	cols  *evolve.Columns
 	// decided tells that keys is settled; no keys: a table without key.
-	decided  bool
-	keys     []string
-	keyPlans map[*connectors.Shape]*keyPlan
+	decided bool
+	keys    []string
+	// compressed tells that events were seen which leave out what did not change.
+	compressed bool
+	keyPlans   map[*connectors.Shape]*keyPlan
 
 	idx    *index.Index
 	past   *past // of a history: the ended versions

@@ -170,7 +170,8 @@ func (d *Decoder) image(text, role string) (connectors.Row, error) {
 	}), nil
 }
 
-// position is the trail's number, 16 bytes, and the sub order.
+// position is the trail's number, 16 bytes, a total order that is not known, 8 bytes, and the sub order: the ends of positions are alike in
+// all formats, which the halves of a key change are told by.
 func position(at string, op connectors.Op) (connectors.Position, error) {
 	if at == "" {
 		return "", nil
@@ -179,5 +180,5 @@ func position(at string, op connectors.Op) (connectors.Position, error) {
 	if !ok {
 		return "", connectors.Poison(connectors.ClassBadPosition, "pos is %q", at)
 	}
-	return connectors.Position(append(b, event.SubOrder(op))), nil
+	return connectors.Position(append(pos.U64(b, 0), event.SubOrder(op))), nil
 }
