@@ -159,6 +159,8 @@ type Upkeep struct {
 	StepBytes int64
 	// PieceBytes is how much of a compaction is done behind one commit, in bytes that are read, so that freshness does not suffer: default 8 MiB.
 	PieceBytes int64
+	// PieceTime ends a piece sooner where the machine is busy: default 300 ms.
+	PieceTime time.Duration
 	// DeadShare is the share of deleted rows from which a file is rewritten; from a third of it in all of the table on, the file that has the most:
 	// default 0.3.
 	DeadShare float64
@@ -183,6 +185,9 @@ func (u Upkeep) withDefaults() Upkeep {
 	}
 	if u.PieceBytes <= 0 {
 		u.PieceBytes = 8 << 20
+	}
+	if u.PieceTime <= 0 {
+		u.PieceTime = 300 * time.Millisecond
 	}
 	if u.DeadShare <= 0 {
 		u.DeadShare = 0.3

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -79,7 +80,7 @@ type rewriter struct {
 func (m *Merger) rewriteFiles(ctx context.Context, kind string, input []byte, ordinals []uint32, deleted map[uint32]*bitmap, to schema.Schema, base int64,
 	grown map[string]schema.Type) (*relocation, error) {
 	w := m.newRewriter(ctx, kind, input, ordinals, deleted, to, base, grown)
-	if _, err := w.step(ctx, math.MaxInt64); err != nil {
+	if _, err := w.step(ctx, math.MaxInt64, 0); err != nil {
 		w.abort()
 		return nil, err
 	}
@@ -114,9 +115,10 @@ func (m *Merger) newRewriter(ctx context.Context, kind string, input []byte, ord
 	return w
 }
 
-// step rewrites about as much as fits in bytes of the files read. done: all is written.
-func (w *rewriter) step(ctx context.Context, bytes int64) (done bool, err error) {
-	for bytes > 0 {
+// step rewrites about as much as fits in bytes of the files read, and in span, if it is not 0; some of it in any case. done: all is written.
+func (w *rewriter) step(ctx context.Context, bytes int64, span time.Duration) (done bool, err error) {
+	began := w.m.now()
+	for some := false; bytes > 0 && !(some && span > 0 && w.m.now().Sub(began) >= span); {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
@@ -146,6 +148,7 @@ func (w *rewriter) step(ctx context.Context, bytes int64) (done bool, err error)
 			return false, err
 		}
 		bytes -= f.Size * b.Record.NumRows() / max(f.Rows, 1)
+		some = true
 	}
 	return false, nil
 }
@@ -372,7 +375,7 @@ func (f *newFile) gone() bool { return f.dead != nil && int64(f.dead.GetCardinal
 // rearrange commits a rewrite of files that changes no row.
 func (m *Merger) rearrange(ctx context.Context, operation string, ordinals []uint32, to schema.Schema, grown map[string]schema.Type) error {
 	w := m.rearranger(ctx, operation, ordinals, to, grown)
-	if _, err := w.step(ctx, math.MaxInt64); err != nil {
+	if _, err := w.step(ctx, math.MaxInt64, 0); err != nil {
 		w.abort()
 		return err
 	}

@@ -117,7 +117,7 @@ func (m *Merger) compact(ctx context.Context) (bool, error) {
 	}
 	w := m.job
 	defer context.AfterFunc(ctx, w.cancel)()
-	done, err := w.step(ctx, m.opt.Upkeep.PieceBytes)
+	done, err := w.step(ctx, m.opt.Upkeep.PieceBytes, m.opt.Upkeep.PieceTime)
 	if err != nil || !done {
 		if err != nil {
 			m.dropJob()

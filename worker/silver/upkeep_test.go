@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/delta"
@@ -264,4 +265,28 @@ func TestCheckpointsBeforeCompactions(t *testing.T) {
 		t.Errorf("the newest checkpoint is of version %d, the table is at %d", newest, v)
 	}
 	x.check()
+}
+
+// A piece of a compaction ends with its time, however many bytes it may have, and the next one goes on.
+func TestCompactionGivesWayAfterItsTime(t *testing.T) {
+	t.Parallel()
+	steps := func(span time.Duration) int {
+		x := newStepper(t, silver.Upkeep{SmallFiles: 8, PieceBytes: 1 << 30, PieceTime: span})
+		for range 8 {
+			x.change(50, 1000)
+		}
+		n := 0
+		for len(x.files()) >= 8 && n < 100 {
+			x.step()
+			n++
+		}
+		x.check()
+		return n
+	}
+	if n := steps(time.Hour); n != 1 {
+		t.Errorf("with all time it took %d steps", n)
+	}
+	if n := steps(1); n < 3 || n == 100 {
+		t.Errorf("with no time it took %d steps", n)
+	}
 }
