@@ -93,9 +93,11 @@ type HistoryEntry struct {
 	// Timestamp is the one that time travel goes by (VersionAsOf): the in-commit timestamp, else the time of the commit's file.
 	Timestamp time.Time
 	Info      *CommitInfo // nil where the commit has none
-	// Adds, Removes and CDC count file actions, Rows the rows of the added files where statistics tell.
+	// Adds, Removes and CDC count file actions, Rows the rows of the added files where statistics tell, those left out that only got another
+	// deletion vector.
 	Adds, Removes, CDC int
 	Rows               int64
+	Txns               []*Txn
 }
 
 // History gives the newest limit commits that the log still has, newest first; limit <= 0: all.
@@ -130,9 +132,9 @@ func (t *Table) History(ctx context.Context, limit int) ([]HistoryEntry, error) 
 			e.Timestamp = at
 		}
 		h := HistoryEntry{Version: e.Version, Timestamp: e.Timestamp, Info: e.CommitInfo, Adds: len(e.Adds), Removes: len(e.Removes),
-			CDC: len(e.CDC)}
+			CDC: len(e.CDC), Txns: e.Txns}
 		for _, a := range e.Adds {
-			if n, ok := a.NumRecords(); ok {
+			if n, ok := a.NumRecords(); ok && a.DeletionVector == nil {
 				h.Rows += n
 			}
 		}

@@ -3,10 +3,14 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sluice.io/sluice/connectors/delta"
 )
 
 func TestLocation(t *testing.T) {
@@ -69,5 +73,35 @@ func TestShallowClone(t *testing.T) {
 	}
 	if got := run("cat", src, "--output", "json"); got != want {
 		t.Errorf("the source: got %s\nwant %s", got, want)
+	}
+}
+
+// TestHistoryOfCleanedLog: the commits that are left are listed, also where older ones are gone.
+func TestHistoryOfCleanedLog(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	dir := filepath.Join(t.TempDir(), "t")
+	if err := makeTable(ctx, dir); err != nil {
+		t.Fatal(err)
+	}
+	tab, err := openTable(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := tab.SnapshotAt(ctx, 1)
+	if err == nil {
+		_, err = tab.Checkpoint(ctx, s, delta.CheckpointOptions{})
+	}
+	for v := 0; v < 3 && err == nil; v++ {
+		var out strings.Builder
+		code := Main(Streams{In: strings.NewReader(""), Out: &out, Err: &out}, nil, []string{"table", "history", dir, "--output", "json"}, "test")
+		var got []commitRow
+		if err := json.Unmarshal([]byte(out.String()), &got); err != nil || code != 0 || len(got) != 3-v || len(got) > 0 && got[0].Version != 2 {
+			t.Errorf("%d commits are gone: exit code %d, %v: %s", v, code, err, out.String())
+		}
+		err = os.Remove(filepath.Join(dir, "_delta_log", fmt.Sprintf("%020d.json", v)))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -321,25 +321,14 @@ func (a *app) tableHistory() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := t.Snapshot(ctx)
+			list, err := t.History(ctx, limit)
 			if err != nil {
 				return tableError(args[0], err)
 			}
-			from := int64(0)
-			if limit > 0 {
-				from = max(0, s.Version-int64(limit)+1)
+			rows := make([]commitRow, 0, len(list))
+			for _, h := range list {
+				rows = append(rows, commitOf(h))
 			}
-			var rows []commitRow
-			for c, err := range t.Commits(ctx, from, s.Version) {
-				if errors.Is(err, delta.ErrVersionNotFound) && len(rows) == 0 {
-					continue // old commits have been cleaned up
-				}
-				if err != nil {
-					return tableError(args[0], err)
-				}
-				rows = append(rows, commitOf(c))
-			}
-			slices.Reverse(rows)
 			if a.output == "json" {
 				return a.json(rows)
 			}
@@ -355,15 +344,10 @@ func (a *app) tableHistory() *cobra.Command {
 	return c
 }
 
-func commitOf(c delta.CommitEntry) commitRow {
-	r := commitRow{Version: c.Version, Committed: c.Timestamp, Added: len(c.Adds), Removed: len(c.Removes)}
-	if i := c.CommitInfo; i != nil {
+func commitOf(c delta.HistoryEntry) commitRow {
+	r := commitRow{Version: c.Version, Committed: c.Timestamp, Added: c.Adds, Removed: c.Removes, Rows: c.Rows}
+	if i := c.Info; i != nil {
 		r.Operation, r.Parameters, r.Metrics, r.Engine = i.Operation, i.OperationParameters, i.OperationMetrics, i.EngineInfo
-	}
-	for _, add := range c.Adds {
-		if n, ok := add.NumRecords(); ok && add.DeletionVector == nil {
-			r.Rows += n
-		}
 	}
 	for _, x := range c.Txns {
 		if r.Progress == nil {
