@@ -101,11 +101,20 @@ func rescue(img *fold.Image, col int, raw string) {
 }
 
 func metaOf(c *connectors.Change) fold.Meta {
-	m := fold.Meta{Op: opLetter(c.Op), TsUs: changeMicros(c), EventID: c.Record.EventID()}
+	m := fold.Meta{Op: opLetter(opOf(c)), TsUs: changeMicros(c), EventID: c.Record.EventID()}
 	if c.Kind == connectors.Tombstone {
 		m.Op = 'd'
 	}
 	return m
+}
+
+// opOf is what a change does to its key: an update that brings a row to another key creates it there, as Debezium says itself and the formats that have one
+// event for both halves do not (formats.md §1.6).
+func opOf(c *connectors.Change) connectors.Op {
+	if c.Op == connectors.Update && c.OldKey().Shape != nil {
+		return connectors.Insert
+	}
+	return c.Op
 }
 
 func opLetter(o connectors.Op) byte {
