@@ -45,6 +45,10 @@ race: ## All tests under the race detector, but those that run the binary
 long: ## Property tests, fuzz seeds and kill tests with many more rounds
 	SLUICE_TEST_LONG=1 $(GO) test -timeout 60m $(TESTFLAGS) ./...
 
+.PHONY: histories
+histories: ## The laws of the merge on 10 000 random histories (some minutes)
+	$(GO) test -count=1 -timeout 30m -run '^(TestLaws|TestHistoryLaws)$$' ./worker/silver -rapid.checks=300
+
 .PHONY: real
 real: ## End to end against a real Apache Kafka broker and foreign readers (installs them)
 	.ci/real

@@ -25,12 +25,12 @@ func (w *work) foldEvent(e *event) fold.Event {
 		return fe
 	}
 	if w.m.soft() {
-		fe.Image = &fold.Image{Meta: metaOf(e.c)}
+		fe.Image = &fold.Image{Meta: w.metaOf(e.c)}
 	}
 	if w.wholeBefore(e) && e.c.Kind == connectors.RowChange {
 		fe.Before = w.image(e.c, e.c.Before, e.c.Key)
 		fe.Before.Stamp = e.st
-		fe.Before.Meta = metaOf(e.c)
+		fe.Before.Meta = w.metaOf(e.c)
 	}
 	return fe
 }
@@ -40,7 +40,7 @@ func (w *work) foldEvent(e *event) fold.Event {
 func (w *work) image(c *connectors.Change, row, key connectors.Row) *fold.Image {
 	cols := w.m.cols
 	plan := w.plan(row)
-	img := &fold.Image{Vals: make([]connectors.Value, len(cols.Source)), Meta: metaOf(c)}
+	img := &fold.Image{Vals: make([]connectors.Value, len(cols.Source)), Meta: w.metaOf(c)}
 	for i := range cols.Source {
 		col := &cols.Source[i]
 		s := plan.Src[i]
@@ -100,8 +100,8 @@ func rescue(img *fold.Image, col int, raw string) {
 	img.Rescue[col] = raw
 }
 
-func metaOf(c *connectors.Change) fold.Meta {
-	m := fold.Meta{Op: opLetter(opOf(c)), TsUs: changeMicros(c), EventID: c.Record.EventID()}
+func (w *work) metaOf(c *connectors.Change) fold.Meta {
+	m := fold.Meta{Op: opLetter(w.opOf(c)), TsUs: changeMicros(c), EventID: c.Record.EventID()}
 	if c.Kind == connectors.Tombstone {
 		m.Op = 'd'
 	}
@@ -109,9 +109,10 @@ func metaOf(c *connectors.Change) fold.Meta {
 }
 
 // opOf is what a change does to its key: an update that brings a row to another key creates it there, as Debezium says itself and the formats that have one
-// event for both halves do not (formats.md §1.6).
-func opOf(c *connectors.Change) connectors.Op {
-	if c.Op == connectors.Update && c.OldKey().Shape != nil {
+// event for both halves do not (formats.md §1.6). A history needs that: a version that is an update leans on the one before it. The fold of SCD 1 finds the row
+// of the old key for updates too, and more of it when partitions are behind each other.
+func (w *work) opOf(c *connectors.Change) connectors.Op {
+	if w.m.history() && c.Op == connectors.Update && c.OldKey().Shape != nil {
 		return connectors.Insert
 	}
 	return c.Op
