@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"sort"
 	"strconv"
@@ -119,6 +120,10 @@ func (t *Table) History(ctx context.Context, limit int) ([]HistoryEntry, error) 
 		}
 		from--
 	}
+	since := int64(0) // the first version whose in-commit timestamp counts
+	if s, err := t.Snapshot(ctx); err == nil {
+		since = s.ictSince()
+	}
 	files := map[int64]time.Time{}
 	for _, c := range monotone(l.times()) {
 		files[c.version] = c.at
@@ -128,7 +133,7 @@ func (t *Table) History(ctx context.Context, limit int) ([]HistoryEntry, error) 
 		if err != nil {
 			return nil, err
 		}
-		if at := files[e.Version]; !at.IsZero() && (e.CommitInfo == nil || e.CommitInfo.InCommitTimestamp == nil) {
+		if at := files[e.Version]; !at.IsZero() && (e.Version < since || e.CommitInfo == nil || e.CommitInfo.InCommitTimestamp == nil) {
 			e.Timestamp = at
 		}
 		h := HistoryEntry{Version: e.Version, Timestamp: e.Timestamp, Info: e.CommitInfo, Adds: len(e.Adds), Removes: len(e.Removes),
@@ -142,6 +147,17 @@ func (t *Table) History(ctx context.Context, limit int) ([]HistoryEntry, error) 
 	}
 	slices.Reverse(out)
 	return out, nil
+}
+
+// ictSince gives the version from which on in-commit timestamps count: 0 where the table had them from the start, math.MaxInt64 where it has none.
+func (s *Snapshot) ictSince() int64 {
+	if !s.PropertyIs(PropEnableICT) {
+		return math.MaxInt64
+	}
+	if v, err := strconv.ParseInt(s.Metadata.Configuration[PropICTEnablementVersion], 10, 64); err == nil {
+		return v
+	}
+	return 0
 }
 
 // commitTime is the time of a version, for time travel.
@@ -210,9 +226,8 @@ func (t *Table) pick(times []commitTime, at time.Time) (int64, error) {
 
 // versionByICT searches the commits that have in-commit timestamps, which rise; the others go by file time.
 func (t *Table) versionByICT(ctx context.Context, s *Snapshot, times []commitTime, at time.Time) (int64, error) {
-	from := int64(0) // enabled at creation
-	if v, err := strconv.ParseInt(s.Metadata.Configuration[PropICTEnablementVersion], 10, 64); err == nil {
-		from = v
+	from := s.ictSince()
+	if from > 0 {
 		ms, err := strconv.ParseInt(s.Metadata.Configuration[PropICTEnablementTime], 10, 64)
 		if err == nil && at.UnixMilli() < ms {
 			n := sort.Search(len(times), func(i int) bool { return times[i].version >= from })

@@ -60,8 +60,8 @@ func TestShallowClone(t *testing.T) {
 		}
 		return out.String()
 	}
-	want := run("cat", src, "--output", "json")
-	if got := run("cat", clone, "--output", "json"); got != want || strings.Count(got, "\n") != 6 {
+	want := run("cat", src, "--output", "json", "--sort")
+	if got := run("cat", clone, "--output", "json", "--sort"); got != want || strings.Count(got, "\n") != 6 {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	run("fsck", clone)
@@ -71,7 +71,7 @@ func TestShallowClone(t *testing.T) {
 	if got := run("cat", clone, "--output", "json", "--sort"); got != want {
 		t.Errorf("optimized: got %s\nwant %s", got, want)
 	}
-	if got := run("cat", src, "--output", "json"); got != want {
+	if got := run("cat", src, "--output", "json", "--sort"); got != want {
 		t.Errorf("the source: got %s\nwant %s", got, want)
 	}
 }
