@@ -147,7 +147,7 @@ func diff(got, want []string) string {
 	return b.String()
 }
 
-// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many; make histories, a step of the gate, says how many itself.
+// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many; make histories, a step of the gate, says how many itself (30 laws of 340).
 func TestMain(m *testing.M) {
 	flag.Parse()
 	set := map[string]bool{}
