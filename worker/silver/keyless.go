@@ -34,7 +34,8 @@ func (w *work) keyless(c *connectors.Change, p *partition) {
 	}
 	removes := c.Op == connectors.Delete || c.Op == connectors.Update
 	if removes && (c.BeforeQuality != connectors.BeforeFull || c.Before.IsZero()) {
-		w.reject(c, connectors.ClassIncomplete, "the table has no key and the event does not tell the row before it whole: which row changed is not known")
+		w.reject(c, connectors.ClassIncomplete, "the table has no key and the event does not tell the row before it whole: which row changed is not known; "+
+			"name the columns of its key in silver.keys, or let the source send whole rows before changes (REPLICA IDENTITY FULL in PostgreSQL)")
 		return
 	}
 	st := w.stamp(c, p)
