@@ -56,7 +56,7 @@ func (p *reporter) load(id ownership.TaskID, bytes int64) {
 	p.mu.Unlock()
 }
 
-// active notes that records of a topic have passed in the last second.
+// active notes that records of a topic have passed since it was looked last.
 func (p *reporter) active(connector, topic string) {
 	p.note(connector, topic)
 	p.kick()

@@ -72,7 +72,7 @@ type run struct {
 	hard   context.Context // ends when the run shall drop what it has
 	kill   context.CancelFunc
 	bytes  atomic.Int64 // work done, for Load
-	passed int64        // bytes at the last report; the loop's
+	passed int64        // bytes when they were looked at last; the loop's
 	began  time.Time
 
 	mu   sync.Mutex
@@ -198,6 +198,9 @@ func (r *Runtime) step(id ownership.TaskID, e task.Event) {
 	if t == nil {
 		return
 	}
+	if _, ended := e.(task.Ended); ended && t.run != nil {
+		r.passed(id, t.run)
+	}
 	var effects []task.Effect
 	t.life, effects = t.life.Step(e)
 	for _, f := range effects {
@@ -311,13 +314,19 @@ func (r *Runtime) tick() {
 			continue
 		}
 		r.step(id, task.Trouble{Epoch: t.run.epoch, Text: t.run.waiting()})
-		n := t.run.bytes.Load()
-		r.status.load(id, n-t.run.passed)
-		if n > t.run.passed && id.Kind == ownership.PartitionTask {
-			r.status.active(id.Connector, id.Topic)
-		}
-		t.run.passed = n
+		r.status.load(id, r.passed(id, t.run))
 	}
+}
+
+// passed gives what a run has done since it was asked last.
+func (r *Runtime) passed(id ownership.TaskID, u *run) int64 {
+	n := u.bytes.Load()
+	did := n - u.passed
+	u.passed = n
+	if did > 0 && id.Kind == ownership.PartitionTask {
+		r.status.active(id.Connector, id.Topic)
+	}
+	return did
 }
 
 // drain ends all tasks.

@@ -318,6 +318,11 @@ func TestPauseResumeRestartStop(t *testing.T) {
 	until(t, "ten rows", func() bool { return w.rows() == 10 })
 	w.c.set(func() { w.c.conns[0].Target = ownership.TargetPaused })
 	until(t, "PAUSED", func() bool { return w.c.status(task.ID).State == ownership.Paused })
+	until(t, "the topic is told to be active, however short it was", func() bool {
+		w.c.mu.Lock()
+		defer w.c.mu.Unlock()
+		return w.c.active["c/"+topic]
+	})
 	w.produce(0, 10, 10)
 	w.c.set(func() { w.c.conns[0].Target = ownership.TargetRunning })
 	until(t, "twenty rows", func() bool { return w.rows() == 20 })
