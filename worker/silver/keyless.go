@@ -74,7 +74,7 @@ type rowSet struct {
 
 type rowLife struct {
 	st    fold.Stamp
-	ev    int32
+	ev    int32 // of this merge, unless old
 	img   *fold.Image
 	entry index.Entry
 	old   bool // in the table
@@ -84,12 +84,14 @@ type rowLife struct {
 
 type removal struct {
 	st, add fold.Stamp
-	matched bool
-	atMs    int64
-	entry   index.Entry
-	old     bool // in the index
-	changed bool
-	us      int64 // of a history: when the source committed it
+	// The events of this merge that st and add are of; noEvent for others.
+	ev, addEv int32
+	matched   bool
+	atMs      int64
+	entry     index.Entry
+	old       bool // in the index
+	changed   bool
+	us        int64 // of a history: when the source committed it
 }
 
 // foldSets merges the events of a table without key.
@@ -118,10 +120,10 @@ func (w *work) foldSets(ctx context.Context) error {
 			w.m.idx.Each(e.h, func(x index.Entry) bool {
 				if x.File == index.Dead {
 					g := w.m.idx.Grave(x)
-					s.gone = append(s.gone, removal{st: g.Stamp, add: g.Add, matched: g.Add != (fold.Stamp{}), atMs: g.AtMs, entry: x, old: true,
+					s.gone = append(s.gone, removal{st: g.Stamp, add: g.Add, ev: noEvent, addEv: noEvent, matched: g.Add != (fold.Stamp{}), atMs: g.AtMs, entry: x, old: true,
 						us: w.endUs(e.h, g.Stamp)})
 				} else if w.cutRows == nil || !w.cut(x) {
-					s.live = append(s.live, rowLife{entry: x, old: true})
+					s.live = append(s.live, rowLife{entry: x, ev: noEvent, old: true})
 				}
 				return true
 			})
@@ -144,7 +146,7 @@ func (w *work) foldSets(ctx context.Context) error {
 		e := &w.events[d.i]
 		s := w.sets[e.h]
 		if e.half == 1 {
-			s.remove(w, e)
+			s.remove(w, e, d.i)
 		} else {
 			s.add(w, e, d.i, d.img)
 		}
@@ -203,20 +205,20 @@ func (s *rowSet) add(w *work, e *event, i int32, img *fold.Image) {
 		return
 	}
 	for k := range s.live {
-		if fold.Compare(e.st, s.live[k].st) == 0 || sameOffset(e.st, s.live[k].st) {
+		if w.repeats(e, s.live[k].st, s.live[k].ev) {
 			w.res.Duplicates++
 			return
 		}
 	}
 	for k := range s.gone {
-		if g := &s.gone[k]; g.matched && (fold.Compare(e.st, g.add) == 0 || sameOffset(e.st, g.add)) {
+		if g := &s.gone[k]; g.matched && w.repeats(e, g.add, g.addEv) {
 			w.res.Duplicates++
 			return
 		}
 	}
 	for k := range s.gone {
 		if g := &s.gone[k]; !g.matched && fold.Compare(e.st, g.st) < 0 {
-			g.matched, g.add, g.changed = true, e.st, true
+			g.matched, g.add, g.addEv, g.changed = true, e.st, i, true
 			w.res.Stale++
 			if w.m.history() {
 				s.live = append(s.live, rowLife{st: e.st, ev: i, img: img, dead: true, life: w.setLife(img, g.st, g.us, e)})
@@ -231,9 +233,9 @@ func (s *rowSet) add(w *work, e *event, i int32, img *fold.Image) {
 	s.live = append(s.live, l)
 }
 
-func (s *rowSet) remove(w *work, e *event) {
+func (s *rowSet) remove(w *work, e *event, i int32) {
 	for k := range s.gone {
-		if g := &s.gone[k]; fold.Compare(e.st, g.st) == 0 || sameOffset(e.st, g.st) {
+		if g := &s.gone[k]; w.repeats(e, g.st, g.ev) {
 			w.res.Duplicates++
 			return
 		}
@@ -245,13 +247,25 @@ func (s *rowSet) remove(w *work, e *event) {
 			best = k
 		}
 	}
-	g := removal{st: e.st, atMs: e.c.Record.TimestampMs, changed: true, us: changeMicros(e.c)}
+	g := removal{st: e.st, ev: i, addEv: noEvent, atMs: e.c.Record.TimestampMs, changed: true, us: changeMicros(e.c)}
 	if best >= 0 {
 		s.live[best].dead = true
 		s.live[best].life = &lifetime{ended: true, end: e.st, endUs: g.us}
-		g.matched, g.add = true, s.live[best].st
+		g.matched, g.add, g.addEv = true, s.live[best].st, s.live[best].ev
 	}
 	s.gone = append(s.gone, g)
+}
+
+// noEvent is the event of what is not of this merge.
+const noEvent = -1
+
+// repeats tells that an event is the one that left a stamp, once more. A record can bring several equal rows (Canal): with nothing but the offset to tell
+// them apart, those of one merge are several. A record is in one merge as a whole, so that what an earlier one left is a repeat.
+func (w *work) repeats(e *event, st fold.Stamp, ev int32) bool {
+	if fold.Compare(e.st, st) != 0 && !sameOffset(e.st, st) {
+		return false
+	}
+	return ev == noEvent || e.st.Exact || w.events[ev].c.Sub == e.c.Sub
 }
 
 // sameOffset tells the same Kafka record, whatever the position says.
