@@ -265,7 +265,7 @@ func (d *Decoder) images(dst []connectors.Change, c connectors.Change, f event.F
 }
 
 // position is the order fields one behind the other (numbers 8 or 16 bytes, texts with their end marked), then the
-// transaction order and the sub order. One that is missing makes the event offset-only.
+// transaction order and the sub order. One that is missing makes the event offset-only. Without a transaction order ties are broken by the offset.
 func (d *Decoder) position(c *connectors.Change, f event.Fields, op connectors.Op) (connectors.Position, error) {
 	if len(d.m.Order) == 0 {
 		return "", nil
@@ -318,5 +318,10 @@ func (d *Decoder) position(c *connectors.Change, f event.Fields, op connectors.O
 		}
 	}
 	c.Lineage, c.PosQuality = connectors.Lineage(lineage), connectors.Exact
-	return connectors.Position(append(pos.U64(b, uint64(c.Tx().TotalOrder)), event.SubOrder(op))), nil
+	sub := event.SubOrder(op)
+	if d.m.Tx.TotalOrder == "" {
+		// A time, or the number of a transaction, may be that of several changes of a row: the last one counts.
+		c.PosQuality, sub = connectors.TieMayHappen, 1
+	}
+	return connectors.Position(append(pos.U64(b, uint64(c.Tx().TotalOrder)), sub)), nil
 }

@@ -10,7 +10,7 @@
 //	order      [{"path": "scn", "type": "uint"}, …]: the position, field by field; types uint bigint hex lsn string rfc3339
 //	lineage    {"path": …} or {"const": …}: which log the position belongs to
 //	srcTs      {"path": "when", "unit": "rfc3339"}: s ms us ns rfc3339
-//	tx         {"id": path, "totalOrder": path}
+//	tx         {"id": path, "totalOrder": path}; without totalOrder several changes may have one position, and the later offset wins
 //	tombstone  what a null value means: "delete" (default) or "ignore"
 //
 // Paths are names joined by dots.

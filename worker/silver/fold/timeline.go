@@ -117,7 +117,7 @@ func Fold(in Input) Output {
 			f.base()
 			baseDone = true
 		}
-		if i > 0 && twice(&ev[i-1], e) || in.Base != nil && f.repeats(e) {
+		if i > 0 && twice(&ev[i-1], e) || in.Base != nil && f.repeats(e, baseDone) {
 			f.out.Duplicates++
 			continue
 		}
@@ -181,8 +181,8 @@ type folder struct {
 	dirty bool
 }
 
-// repeats tells whether an event is the one that made the base.
-func (f *folder) repeats(e *Event) bool {
+// repeats tells whether an event is the one that made the base. passed: the base is not younger than it.
+func (f *folder) repeats(e *Event, passed bool) bool {
 	b := f.in.Base
 	if Compare(e.Stamp, b.Stamp) == 0 {
 		return true
@@ -190,6 +190,9 @@ func (f *folder) repeats(e *Event) bool {
 	// A position that may be shared: the same content at the same position is a repeat too.
 	if e.Stamp.Exact || e.Stamp.Pos == "" || e.Stamp.Pos != b.Stamp.Pos || e.Stamp.Epoch != b.Stamp.Epoch {
 		return false
+	}
+	if passed && Compare(f.stamp, b.Stamp) != 0 {
+		return false // something else of that position came between
 	}
 	if e.Op == connectors.Delete {
 		return b.Image == nil || b.Image.Deleted
