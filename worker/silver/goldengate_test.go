@@ -1,7 +1,6 @@
 package silver_test
 
 import (
-	"context"
 	"fmt"
 	"sort"
 	"strings"
@@ -87,19 +86,7 @@ func TestCompressedKeyChanges(t *testing.T) {
 			conf.SilverSCDType = 2
 		}
 		b := mem.New("lake")
-		m, err := silver.Open(context.Background(), silver.Options{Bucket: b, Path: "silver/t", Connector: "c", Config: conf, DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
-			t.Fatalf("%v", l[0].Reason)
-			return nil
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, x := range batches {
-			if _, err := m.Merge(context.Background(), []silver.Batch{x}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		_ = m.Close(context.Background())
+		mergeEach(fataler{t}, b, conf, batches)
 		var want, got []string
 		for k, r := range rows {
 			want = append(want, fmt.Sprintf(`{"id":%d,"u":%d,"v":%d}`, k, r["u"], r["v"]))

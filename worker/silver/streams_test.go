@@ -103,6 +103,25 @@ type fatal interface {
 	Fatal(...any)
 }
 
+// mergeEach merges batches into silver/t, one after the other. A dead letter fails the test.
+func mergeEach(t fatal, b store.Bucket, conf *config.Sink, batches []silver.Batch) {
+	t.Helper()
+	ctx := context.Background()
+	m, err := silver.Open(ctx, silver.Options{Bucket: b, Path: "silver/t", Connector: "c", Config: conf, DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
+		t.Fatal("dead letter: " + l[0].Reason)
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range batches {
+		if _, err := m.Merge(ctx, []silver.Batch{x}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = m.Close(ctx)
+}
+
 // canonicalRows scans a table.
 func canonicalRows(t fatal, b store.Bucket, path string) []string {
 	t.Helper()

@@ -1,7 +1,6 @@
 package silver_test
 
 import (
-	"context"
 	"fmt"
 	"sort"
 	"testing"
@@ -72,20 +71,7 @@ func TestOrderWithTies(t *testing.T) {
 		b := mem.New("lake")
 		conf := sinkConfig()
 		conf.Format = "generic"
-		m, err := silver.Open(context.Background(), silver.Options{Bucket: b, Path: "silver/t", Connector: "c", Config: conf,
-			DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
-				t.Fatalf("dead letter: %s", l[0].Reason)
-				return nil
-			}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, x := range batches {
-			if _, err := m.Merge(context.Background(), []silver.Batch{x}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		_ = m.Close(context.Background())
+		mergeEach(fataler{t}, b, conf, batches)
 		var want, got []string
 		for k, v := range rows {
 			want = append(want, fmt.Sprintf(`{"id":%d,"v":%d}`, k, v))
