@@ -119,6 +119,7 @@ func (d *Decoder) images(c *connectors.Change, src *source, sch *compiled) error
 		}
 		c.After = row
 	}
+	trueKey(c.Key, c.After)
 	d.r.Detect = src.engine.placeholders()
 	if c.Op == connectors.Delete {
 		if c.Key.IsZero() && e.text[envBefore] == "" {
@@ -135,6 +136,7 @@ func (d *Decoder) images(c *connectors.Change, src *source, sch *compiled) error
 			if err != nil {
 				return err
 			}
+			trueKey(c.Key, row)
 			c.Before = row
 			c.BeforeQuality = quality(c, src.engine)
 		} else if src.engine != enginePostgres {
@@ -163,6 +165,21 @@ func (d *Decoder) wholeImage(c *connectors.Change) bool {
 		}
 	}
 	return false
+}
+
+// trueKey takes the columns of an image that look like the placeholder from the key that has them: a key is always sent, so that there the text is
+// the value.
+func trueKey(key, row connectors.Row) {
+	if key.IsZero() || row.IsZero() {
+		return
+	}
+	for i, name := range key.Shape.Names {
+		if k := &key.Values[i]; k.State == connectors.Present {
+			if j := row.Shape.Index(name); j >= 0 && row.Values[j].State == connectors.Unavailable {
+				row.Values[j] = *k
+			}
+		}
+	}
 }
 
 // canonicalKeyColumns gives the key's columns of an image the key's form where both are the same number.
@@ -259,6 +276,7 @@ func (d *Decoder) DecodeBefore(c *connectors.Change) error {
 	if err != nil {
 		return err
 	}
+	trueKey(c.Key, row)
 	c.Before = row
 	c.BeforeQuality = quality(c, e)
 	if !c.Key.IsZero() {

@@ -20,7 +20,7 @@
 //   - Lineage is empty where the event does not show it (snapshots): such an event belongs to the newest lineage known.
 //   - The placeholder for unavailable values is looked for in events of PostgreSQL, SQL Server, Oracle and unknown
 //     connectors; not in snapshot rows, nor in creates without old key whose headers were not stripped: those carry all
-//     their values, so a text that looks like the placeholder is one.
+//     their values, so a text that looks like the placeholder is one; as it is in the columns of the key.
 //   - Values outside their type's range (infinity, years outside 0001–9999, decimals longer than declared) are NULL with
 //     their text in Row.Rescued; of timestamps finer than microseconds the rest is cut off (bronze has it).
 //   - Without schemas: integers are Long, fractions Double, objects and arrays the JSON text as sent; integers beyond

@@ -125,3 +125,25 @@ func TestPlaceholderIsTextWhereAllValuesAreSent(t *testing.T) {
 		}
 	}
 }
+
+// A key is always sent: a text in it that equals the placeholder is that text.
+func TestPlaceholderInKeyIsText(t *testing.T) {
+	t.Parallel()
+	d := newDecoder(t, always)
+	const value = `{"before":%s,"after":%s,"source":{"connector":"postgresql","name":"s","ts_ms":1,"db":"d","schema":"p","table":"t","sequence":"[\"1\",\"2\"]"},"op":"%s"}`
+	const row = `{"id":"__debezium_unavailable_value","b":"__debezium_unavailable_value"}`
+	for _, c := range [][3]string{{"null", row, "u"}, {row, row, "u"}, {row, "null", "d"}, {"null", row, "c"}} {
+		cs, err := d.Decode(nil, &connectors.Record{Topic: "t", Key: []byte(`{"id":"__debezium_unavailable_value"}`), Value: fmt.Appendf(nil, value, c[0], c[1], c[2])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range []connectors.Row{cs[0].Before, cs[0].After} {
+			if v := got.Get("id"); !got.IsZero() && (v.State != connectors.Present || v.Str != "__debezium_unavailable_value") {
+				t.Errorf("%s: the key's column is %+v", c[2], v)
+			}
+			if v := got.Get("b"); !got.IsZero() && v.State != connectors.Unavailable {
+				t.Errorf("%s: column b is %+v", c[2], v)
+			}
+		}
+	}
+}

@@ -35,8 +35,27 @@ func (d *Decoder) Place(c *connectors.Change, sourceJSON string) error {
 	return d.position(c, src.engine)
 }
 
-// Flat reads a value that is a row itself, with its schema or without; none tells that there is no value.
+// Flat reads a value that is a row itself, with its schema or without; none tells that there is no value. Placeholders are looked for: Sent tells
+// what is none.
 func (d *Decoder) Flat(rec *connectors.Record) (row connectors.Row, none bool, err error) {
+	return d.flat(rec, true)
+}
+
+// Sent gives the row that Flat gave as c, of which all but the images is known, has it: a key is always sent, and so are all values by an engine that
+// knows no placeholder, or where the event carries all of them. other tells that it is not the same.
+func (d *Decoder) Sent(row connectors.Row, c *connectors.Change, connector string) (sent connectors.Row, other bool, err error) {
+	if d.r.Found == 0 {
+		return row, false, nil
+	}
+	if !engines[strings.ToLower(connector)].placeholders() || d.wholeImage(c) {
+		row, _, err = d.flat(c.Record, false)
+		return row, true, err
+	}
+	trueKey(c.Key, row)
+	return row, true, nil
+}
+
+func (d *Decoder) flat(rec *connectors.Record, detect bool) (row connectors.Row, none bool, err error) {
 	d.r.Err = nil
 	s := strings.TrimPrefix(js.Text(rec.Value), "\uFEFF")
 	if len(s) == 0 {
@@ -45,7 +64,7 @@ func (d *Decoder) Flat(rec *connectors.Record) (row connectors.Row, none bool, e
 		}
 		return row, true, nil
 	}
-	d.r.Detect, d.r.Found = true, 0
+	d.r.Detect, d.r.Found = detect, 0
 	row, _, err = d.key(s, &d.flatSlot, engineOther)
 	switch {
 	case err != nil:

@@ -102,15 +102,29 @@ func (d *Decoder) Decode(dst []connectors.Change, rec *connectors.Record) ([]con
 		event.Tombstone(&c)
 		c.Op = connectors.Delete
 	case truth(meta["deleted"]) || op == "d":
-		c.Op, c.OpText, c.Before, c.BeforeQuality = connectors.Delete, "d", row, connectors.BeforePartial
+		c.Op, c.OpText = connectors.Delete, "d"
 	case op == "c":
-		c.Op, c.OpText, c.After = connectors.Insert, "c", row
+		c.Op, c.OpText = connectors.Insert, "c"
 	case op == "r":
-		c.Op, c.OpText, c.After = connectors.Read, "r", row
+		c.Op, c.OpText = connectors.Read, "r"
 	case op == "u" || op == "":
-		c.Op, c.OpText, c.After = connectors.Update, "u", row
+		c.Op, c.OpText = connectors.Update, "u"
 	default:
 		return dst, connectors.Poison(connectors.ClassUnknown, "%sop is %q", d.prefix, op)
+	}
+	if !none {
+		sent, other, err := d.inner.Sent(full, &c, connector)
+		if err != nil {
+			return dst, err
+		}
+		if other {
+			row = d.split(sent, meta)
+		}
+		if c.Op == connectors.Delete {
+			c.Before, c.BeforeQuality = row, connectors.BeforePartial
+		} else {
+			c.After = row
+		}
 	}
 	if c.Op == connectors.Delete && c.Key.IsZero() && c.Kind != connectors.Tombstone {
 		if c.Key = d.Pick(row, d.Keys); c.Key.IsZero() && row.IsZero() {

@@ -218,6 +218,9 @@ func (d *Decoder) images(dst []connectors.Change, c connectors.Change, f event.F
 		d.R.Detect = true
 		row, err := d.Row(text, role)
 		d.R.Detect = false
+		if err == nil {
+			err = d.trueKey(&c, row, text, role)
+		}
 		return row, text, err
 	}
 	var err error
@@ -262,6 +265,29 @@ func (d *Decoder) images(dst []connectors.Change, c connectors.Change, f event.F
 		}
 	}
 	return append(dst, c), nil
+}
+
+// trueKey takes the key's columns of a row that look like the placeholder for texts: a key is always sent.
+func (d *Decoder) trueKey(c *connectors.Change, row connectors.Row, text, role string) error {
+	names := d.m.Key.Columns
+	if len(names) == 0 && !c.Key.IsZero() {
+		names = c.Key.Shape.Names
+	}
+	var sent connectors.Row
+	for _, n := range names {
+		i := row.Shape.Index(n)
+		if i < 0 || row.Values[i].State != connectors.Unavailable {
+			continue
+		}
+		if sent.IsZero() {
+			var err error
+			if sent, err = d.Row(text, role); err != nil {
+				return err
+			}
+		}
+		row.Values[i] = sent.Get(n)
+	}
+	return nil
 }
 
 // position is the order fields one behind the other (numbers 8 or 16 bytes, texts with their end marked), then the
