@@ -174,3 +174,21 @@ func TestRescueIsAnObject(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+// A decimal of as many digits as an integer column prints holds more than the column: bigint.unsigned.handling.mode=precise after long. Was rescued for ever.
+func TestIntegersGrowToDecimals(t *testing.T) {
+	for _, k := range []struct {
+		have      schema.Kind
+		precision int
+		scale     int
+		want      string
+	}{
+		{schema.Byte, 2, 0, "byte"}, {schema.Byte, 3, 0, "decimal(3,0)"}, {schema.Short, 4, 0, "short"}, {schema.Short, 5, 0, "decimal(5,0)"},
+		{schema.Integer, 9, 0, "integer"}, {schema.Integer, 10, 0, "decimal(10,0)"}, {schema.Integer, 4, 2, "decimal(12,2)"},
+		{schema.Long, 18, 0, "long"}, {schema.Long, 19, 0, "decimal(20,0)"}, {schema.Long, 20, 0, "decimal(20,0)"}, {schema.Long, 38, 18, "decimal(38,18)"}, {schema.Long, 38, 19, "long"},
+	} {
+		if got, _ := Unify(schema.Of(k.have), schema.DecimalOf(k.precision, k.scale)); got.String() != k.want {
+			t.Errorf("%s and decimal(%d,%d): %s, want %s", k.have, k.precision, k.scale, got, k.want)
+		}
+	}
+}

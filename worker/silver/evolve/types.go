@@ -60,7 +60,14 @@ func Unify(have, want schema.Type) (schema.Type, Change) {
 	case h == schema.Decimal && integral(w):
 		return unifyDecimal(have, schema.DecimalOf(digits(w), 0))
 	case integral(h) && w == schema.Decimal:
-		return unifyDecimal(schema.DecimalOf(digits(h), 0), want)
+		if want.Scale == 0 && want.Precision < min(digits(h), 19) { // all of them are integers of the column's size
+			return have, None
+		}
+		t, c := unifyDecimal(schema.DecimalOf(digits(h), 0), want)
+		if c == Other {
+			return have, Other
+		}
+		return t, Wider
 	case timeLike(h) && timeLike(w):
 		return have, None
 	case h == schema.Array && w == schema.Array:

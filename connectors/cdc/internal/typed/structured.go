@@ -66,7 +66,11 @@ func (t *Type) structuredValue(r *js.Reader, s string, i int, v *connectors.Valu
 		v.State, v.Kind, v.Int = connectors.Present, schema.Long, floorDiv(nanos, 1000)
 		return i
 	case m < 1 || m > 12 || d < 1 || d > monthDays[m]: // a date of MySQL's that is none
-		return rescue(r.Keep(append2(append(append2(append(strconv.AppendInt(nil, y, 10), '-'), m), '-'), d)))
+		b := append2(append(append2(append(appendYear(nil, y), '-'), m), '-'), d)
+		if t.T.Kind != schema.Date {
+			b = appendClock(append(b, 'T'), nanos)
+		}
+		return rescue(r.Keep(b))
 	}
 	days := DaysOf(y, m, d)
 	if t.T.Kind == schema.Date {

@@ -136,6 +136,10 @@ func append2(b []byte, n int64) []byte { return append(b, byte('0'+n/10), byte('
 // appendDate prints an ISO date with astronomical year, signed where it has no four digits.
 func appendDate(b []byte, days int64) []byte {
 	y, m, d := civil(days)
+	return append2(append(append2(append(appendYear(b, y), '-'), m), '-'), d)
+}
+
+func appendYear(b []byte, y int64) []byte {
 	if y < 0 {
 		b = append(b, '-')
 		y = -y
@@ -144,11 +148,7 @@ func appendDate(b []byte, days int64) []byte {
 	}
 	t := strconv.FormatInt(y, 10)
 	b = append(b, strings.Repeat("0", max(0, 4-len(t)))...)
-	b = append(b, t...)
-	b = append(b, '-')
-	b = append2(b, m)
-	b = append(b, '-')
-	return append2(b, d)
+	return append(b, t...)
 }
 
 // civil turns days since 1970-01-01 into a date of the proleptic Gregorian calendar (H. Hinnant's algorithm).
