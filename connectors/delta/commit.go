@@ -318,7 +318,7 @@ func (c *Commit) build(txnID string) (*Actions, error) {
 		now = max(now, s.Timestamp.UnixMilli())
 	}
 	a := &Actions{CDC: c.cdc}
-	if err := c.buildProtocol(a); err != nil {
+	if err := c.buildProtocol(a, now); err != nil {
 		return nil, err
 	}
 	meta, proto := s.Metadata, s.Protocol
@@ -409,8 +409,8 @@ func removeOf(f *Add, now int64, change bool) *Remove {
 		DefaultRowCommitVersion: f.DefaultRowCommitVersion}
 }
 
-// buildProtocol works out metaData and protocol of the commit.
-func (c *Commit) buildProtocol(a *Actions) error {
+// buildProtocol works out metaData and protocol of the commit, which is made at now.
+func (c *Commit) buildProtocol(a *Actions, now int64) error {
 	s := c.base
 	proto := s.Protocol
 	needed := c.features
@@ -425,7 +425,7 @@ func (c *Commit) buildProtocol(a *Actions) error {
 		if meta.CreatedTime == 0 {
 			meta.CreatedTime = s.Metadata.CreatedTime
 		}
-		c.enableICT(meta)
+		c.enableICT(meta, now)
 		needed = append(neededFeatures(sc, meta.Configuration, nil), needed...)
 		a.Metadata = meta
 	}
@@ -442,15 +442,11 @@ func (c *Commit) buildProtocol(a *Actions) error {
 	return nil
 }
 
-// enableICT records from which version on in-commit timestamps are there, where they are switched on later.
-func (c *Commit) enableICT(m *Metadata) {
+// enableICT records from which version and time on in-commit timestamps are there, where they are switched on later: those of the commit itself.
+func (c *Commit) enableICT(m *Metadata, now int64) {
 	s := c.base
 	if strings.EqualFold(m.Configuration[PropEnableICT], "true") && !s.PropertyIs(PropEnableICT) {
-		now := max(c.t.now().UnixMilli(), s.ict+1)
-		if !s.Timestamp.IsZero() {
-			now = max(now, s.Timestamp.UnixMilli())
-		}
 		m.Configuration[PropICTEnablementVersion] = fmt.Sprint(s.Version + 1)
-		m.Configuration[PropICTEnablementTime] = fmt.Sprint(now)
+		m.Configuration[PropICTEnablementTime] = fmt.Sprint(max(now, s.ict+1))
 	}
 }

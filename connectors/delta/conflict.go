@@ -127,7 +127,7 @@ func (c *Commit) mergeDV(ctx context.Context, d *dvChange, now *Add) error {
 	if mine.Intersects(roaring64.AndNot(theirs, base)) {
 		return fmt.Errorf("%w: rows of %s that this commit deletes were deleted", ErrConcurrentRemove, d.base.Path)
 	}
-	merged := roaring64.Or(ours, theirs)
+	merged := roaring64.Or(theirs, mine) // not ours: what the winner brought back is not deleted again
 	ds, _, err := dv.Write(ctx, c.t.bucket, c.t.path, []*roaring64.Bitmap{merged})
 	if err != nil {
 		return err

@@ -188,12 +188,44 @@ func (t *Table) replayCommits(ctx context.Context, l *logListing, r *replay, tar
 	if r.s.Version < 0 {
 		return nil, fmt.Errorf("open delta table %s: %w: commit 0 is missing", t.URL(), ErrGap)
 	}
+	if r.s.Version == r.s.checkpoint {
+		if err := t.timeOfCheckpoint(ctx, l, r); err != nil {
+			return nil, err
+		}
+	}
 	s, err := r.done(nil)
 	if err != nil || target >= 0 {
 		return s, err
 	}
 	// The listing may be older than the newest commit, where stores list with a lag.
 	return t.forward(ctx, s)
+}
+
+// timeOfCheckpoint gives a snapshot that is a checkpoint, without a commit after it, the time of its own commit: the next in-commit timestamp must be
+// a later one.
+func (t *Table) timeOfCheckpoint(ctx context.Context, l *logListing, r *replay) error {
+	s := r.s
+	if info, ok := l.commits[s.Version]; ok {
+		s.Timestamp = info.ModTime
+	}
+	if !s.PropertyIs(PropEnableICT) {
+		return nil
+	}
+	var p parser
+	a, err := t.readCommit(ctx, &p, s.Version)
+	if err == nil {
+		r.commit(s.Version, &Actions{CommitInfo: a.CommitInfo}, s.Timestamp)
+		return nil
+	}
+	var damaged *CorruptError
+	if !errors.Is(err, store.ErrNotFound) && !errors.As(err, &damaged) {
+		return err
+	}
+	// A commit that is gone or damaged does not keep the checkpoint from being read.
+	if sum, err := t.ReadChecksum(ctx, s.Version); err == nil && sum.InCommitTimestamp != nil {
+		s.ict, s.Timestamp = *sum.InCommitTimestamp, timeOfMs(*sum.InCommitTimestamp)
+	}
+	return nil
 }
 
 func (t *Table) segmentError(l *logListing, seg *segment, err error) error {
@@ -207,7 +239,7 @@ func (t *Table) segmentError(l *logListing, seg *segment, err error) error {
 	return err
 }
 
-// catchUp reads many commits after s.
+// catchUp reads many commits after s. ErrGap and ErrVersionNotFound: some of them are not there, so that s leads nowhere.
 func (t *Table) catchUp(ctx context.Context, s *Snapshot) (*Snapshot, error) {
 	l, err := t.list(ctx, s.Version)
 	if err != nil {
@@ -216,10 +248,7 @@ func (t *Table) catchUp(ctx context.Context, s *Snapshot) (*Snapshot, error) {
 	r := newReplay(t, s)
 	for seg, res := range t.readSegments(ctx, l.plan(s.Version, -1)) {
 		if res.err != nil {
-			if errors.Is(res.err, store.ErrNotFound) {
-				break // cleaned up meanwhile, or listed too early: what was read is a version all the same
-			}
-			return nil, res.err
+			return nil, t.segmentError(l, seg, res.err)
 		}
 		if seg.compacted {
 			r.apply(res.actions[0])

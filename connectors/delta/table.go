@@ -200,16 +200,20 @@ func (t *Table) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if c != nil && !t.trusted(ctx, c) {
 		c = nil
 	}
-	if c == nil {
-		at := t.now()
-		s, err := t.load(ctx, -1)
-		if err != nil {
-			return nil, err
+	if c != nil {
+		s, err := t.forward(ctx, c.Snapshot)
+		if !errors.Is(err, ErrGap) && !errors.Is(err, ErrVersionNotFound) {
+			return s, err
 		}
-		t.publish(s, at)
-		return s, nil
+		// Commits after the cached one were cleaned up, or lost: a checkpoint may lie behind them.
 	}
-	return t.forward(ctx, c.Snapshot)
+	at := t.now()
+	s, err := t.load(ctx, -1)
+	if err != nil {
+		return nil, err
+	}
+	t.publish(s, at)
+	return s, nil
 }
 
 // trusted tells whether the version after c, if it is not there, was never written. Between two looks the log may have
