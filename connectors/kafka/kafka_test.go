@@ -342,6 +342,12 @@ func TestPropertyErrorsNameKeyValueAndWayOut(t *testing.T) {
 			}
 		}
 	}
+	if text := fmt.Sprint(Check(Properties{"bootstrap.server": "h:1"})); !strings.Contains(text, "bootstrap.server is set, did you mean") {
+		t.Errorf("a letter left out: %s", text)
+	}
+	if got := Meant("security.protocl"); got != "security.protocol" {
+		t.Errorf("meant: %q", got)
+	}
 	if got := (Properties{"bootstrap.servers": "h:1", "fetch.max.byte": "1", "linger.ms": "2"}).Unknown(); fmt.Sprint(got) != "[fetch.max.byte]" {
 		t.Errorf("unknown: %v", got)
 	}

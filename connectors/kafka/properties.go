@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"sluice.io/sluice/internal/near"
 )
 
 // Properties are Kafka client properties under the names of the Java client (bootstrap.servers, security.protocol,
@@ -75,6 +77,11 @@ func (p Properties) Unknown() []string {
 		}
 	}
 	return out
+}
+
+// Meant gives the property that an unknown one was meant to be; "" when none is near.
+func Meant(unknown string) string {
+	return near.Nearest(unknown, slices.Sorted(maps.Keys(knownProperties)), 2)
 }
 
 // Key makes a text that is equal for equal properties, to share Clients by. It holds secrets: not for printing.
@@ -207,7 +214,13 @@ func (p Properties) parse() (*settings, error) {
 func (r *propertyReader) brokers(s *settings) {
 	v, key := r.first("bootstrap.servers")
 	if v == "" {
-		r.fail(key, "name the brokers as host:port, separated by commas")
+		problem := "name the brokers as host:port, separated by commas"
+		for _, k := range r.p.Unknown() {
+			if Meant(k) == key {
+				problem += "; " + k + " is set, did you mean this one?"
+			}
+		}
+		r.fail(key, "%s", problem)
 		return
 	}
 	for part := range strings.SplitSeq(v, ",") {

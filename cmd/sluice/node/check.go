@@ -34,6 +34,15 @@ func checkProperties(p kafka.Properties) error {
 	return errors.Join(errs...)
 }
 
+// unknownProperty says what a Kafka property without meaning does, and which one it may have been meant to be.
+func unknownProperty(k string) string {
+	text := "this Kafka property is not known and changes nothing"
+	if meant := kafka.Meant(k); meant != "" {
+		text += "; did you mean kafka." + meant + "?"
+	}
+	return text
+}
+
 // checkPeerTLS tells what is wrong with the files of TLS between nodes, before a peer refuses them.
 func checkPeerTLS(s *settings.Settings) error {
 	if s.PeerTLS == (peer.TLSFiles{}) {

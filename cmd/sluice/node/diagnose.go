@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -69,7 +70,7 @@ func Diagnose(ctx context.Context, s *settings.Settings) []Finding {
 	}
 	add("kafka.bootstrap.servers", note, err)
 	for _, k := range base.Unknown() {
-		add("kafka."+k, "", fmt.Errorf("this Kafka property is not known and changes nothing"))
+		add("kafka."+k, "", errors.New(unknownProperty(k)))
 	}
 	if s.LakeURL == "" {
 		add("lake.url", "not set: connectors must name their own", nil)

@@ -125,7 +125,7 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	for _, k := range base.Unknown() {
-		n.log.Warn("this Kafka property is not known and changes nothing", "setting", "kafka."+k)
+		n.log.Warn(unknownProperty(k), "setting", "kafka."+k)
 	}
 	if err = n.checkSurroundings(ctx); err != nil {
 		return nil, err

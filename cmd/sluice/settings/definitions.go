@@ -1,9 +1,10 @@
 package settings
 
 import (
-	"cmp"
 	"slices"
 	"strings"
+
+	"sluice.io/sluice/internal/near"
 )
 
 // Kind is how a setting's text is read.
@@ -90,51 +91,7 @@ func find(name string) (Definition, bool) {
 
 // Nearest gives the known name that looks most like name, or "" when none does.
 func Nearest(name string, known []string) string {
-	type near struct {
-		name string
-		far  int
-	}
-	var best []near
-	for _, k := range known {
-		best = append(best, near{k, distance(fold(name), fold(k))})
-	}
-	if len(best) == 0 {
-		return ""
-	}
-	slices.SortStableFunc(best, func(a, b near) int { return cmp.Compare(a.far, b.far) })
-	if best[0].far > max(2, len(name)/3) {
-		return ""
-	}
-	return best[0].name
-}
-
-// fold makes names comparable in which only the separators or cases differ.
-func fold(s string) string {
-	return strings.NewReplacer("_", ".", "-", ".").Replace(strings.ToLower(s))
-}
-
-// distance is the number of letters to change, add, drop or swap to get from a to b (optimal string alignment).
-func distance(a, b string) int {
-	prev2, prev := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur := make([]int, len(b)+1)
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev = prev, cur
-	}
-	return prev[len(b)]
+	return near.Nearest(name, known, max(2, len(name)/3))
 }
 
 func names() []string {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/knadh/koanf/v2"
 	"go.yaml.in/yaml/v3"
+
+	"sluice.io/sluice/internal/near"
 )
 
 // said is one setting as one source says it.
@@ -104,8 +106,8 @@ func sorted(errs []error) []error {
 }
 
 func unknown(s said) error {
-	if near := Nearest(s.name, names()); near != "" {
-		return fmt.Errorf("%s: unknown setting %q; did you mean %s?", s.where, s.name, near)
+	if meant := Nearest(s.name, names()); meant != "" {
+		return fmt.Errorf("%s: unknown setting %q; did you mean %s?", s.where, s.name, meant)
 	}
 	return fmt.Errorf("%s: unknown setting %q; `sluice serve --help` lists all of them (the configuration of connectors goes to the REST API, not here)", s.where, s.name)
 }
@@ -203,8 +205,8 @@ func envLayer(environ []string) (layer, []string) {
 				break
 			}
 		}
-		if near := Nearest(key, envs); !open && near != "" && distance(key, near) <= 2 {
-			warnings = append(warnings, fmt.Sprintf("%s in the environment is no setting; did you mean %s?", key, near))
+		if meant := near.Nearest(key, envs, 2); !open && meant != "" {
+			warnings = append(warnings, fmt.Sprintf("%s in the environment is no setting; did you mean %s?", key, meant))
 		}
 	}
 	slices.Sort(warnings)
