@@ -240,12 +240,14 @@ func (w *work) allNewer(g *histGroup, live index.Entry) bool {
 	return index.Judge(live, w.txFloor(g)) == index.Newer
 }
 
-// txFloor is the beginning of the transaction of the oldest change: what shares a key inside a transaction is folded whole.
+// txFloor is the beginning of the transaction of the oldest change, or of what shares its position: what shares a key inside a transaction is folded
+// whole, and so is what may be repeated.
 func (w *work) txFloor(g *histGroup) fold.Stamp {
 	s := g.floor
 	if n := w.txLen(g); n > 0 && len(s.Pos) > n {
-		s.Pos, s.Exact = s.Pos[:n], true
+		s.Pos = s.Pos[:n]
 	}
+	s.Exact = s.Exact || s.Pos != ""
 	return s
 }
 

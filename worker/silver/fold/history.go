@@ -2,8 +2,6 @@ package fold
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"sluice.io/sluice/connectors"
 )
@@ -78,15 +76,6 @@ type Birth struct {
 	Stamp  Stamp
 }
 
-// step is an event on the way through a key's history: new, or told by the table's rows.
-type step struct {
-	Event
-	was   *Version // the row of the table that the step made
-	told  bool     // by the table
-	quiet bool     // a truncate: remembered elsewhere
-	kept  bool     // of HistoryInput.Ends
-}
-
 // History gives the versions of one key. It is a function of the set of events that have come, whatever their order: rows of
 // the table count as the events that made them, their carried columns as not told.
 func History(in HistoryInput) HistoryOutput {
@@ -113,142 +102,6 @@ type historian struct {
 	floor Stamp
 	tx    string
 	under []*Image
-}
-
-// steps puts events and rows in their order, each once.
-func (h *historian) steps() []step {
-	in := &h.in
-	all := make([]step, 0, 2*len(in.Stored)+len(in.Events)+len(in.Ends)+len(in.Truncates)+2)
-	rows := slices.Clone(in.Stored)
-	slices.SortStableFunc(rows, func(a, b Version) int { return Compare(a.Image.Stamp, b.Image.Stamp) })
-	if in.Base != nil {
-		rows = slices.Insert(rows, 0, *in.Base)
-	}
-	for i := range rows {
-		v := &rows[i]
-		if restored(v.Image) && (in.Base == nil || i > 0) {
-			all = append(all, step{Event: Event{Stamp: v.Image.Stamp, Op: connectors.Delete, TsUs: v.FromUs}, told: true})
-		} else {
-			all = append(all, step{Event: Event{Stamp: v.Image.Stamp, Op: opOf(v.Image.Meta.Op), Image: v.Image, TsUs: v.FromUs}, was: v, told: true})
-		}
-		if v.Ended && !(i+1 < len(rows) && Compare(v.End, rows[i+1].Image.Stamp) == 0) {
-			all = append(all, step{Event: Event{Stamp: v.End, Op: connectors.Delete, TsUs: v.EndUs, Before: v.Image}, told: true})
-		}
-	}
-	for _, e := range in.Truncates {
-		all = append(all, step{Event: Event{Stamp: e.Stamp, Op: connectors.Delete, TsUs: e.Us}, quiet: true})
-	}
-	for _, e := range in.Ends {
-		all = append(all, step{Event: Event{Stamp: e.Stamp, Op: connectors.Delete, TsUs: e.Us, Before: e.Before}, told: true, kept: true})
-	}
-	for i := range in.Events {
-		all = append(all, step{Event: in.Events[i]})
-	}
-	h.lift(all)
-	slices.SortStableFunc(all, func(a, b step) int {
-		if c := Compare(a.Stamp, b.Stamp); c != 0 || a.Stamp.Off != b.Stamp.Off || a.told || b.told {
-			return c
-		}
-		return int(a.Sub) - int(b.Sub)
-	})
-	out := all[:0]
-	for i := range all {
-		s := all[i]
-		if in.TxLen > 0 && len(s.Stamp.Pos) >= in.TxLen && s.Op != connectors.Read && !s.quiet {
-			s.Tx = s.Stamp.Pos[:in.TxLen]
-		}
-		if k := h.repeated(out, &s); k >= 0 {
-			out[k].quiet = out[k].quiet || s.quiet
-			out[k].To = cmpOr(out[k].To, s.To)
-			if s.Before != nil && (out[k].Before == nil || out[k].told && !out[k].kept) {
-				out[k].Before = s.Before
-			}
-			out[k].kept = out[k].kept || s.kept
-			if !s.quiet && !s.told {
-				h.out.Duplicates++
-			}
-			continue
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// restored tells a version that came back when a row that shared its key left again (void): its sequence is that of the delete
-// and not that of its event.
-func restored(m *Image) bool {
-	id := m.Meta.EventID
-	var n [2]int64
-	for k := range n {
-		i := strings.LastIndexByte(id, '-')
-		if i < 0 {
-			return false
-		}
-		v, err := strconv.ParseInt(id[i+1:], 10, 64)
-		if err != nil {
-			return false
-		}
-		n[k], id = v, id[:i]
-	}
-	return n[0] != m.Stamp.Off || n[1] != int64(m.Stamp.Part&PartitionMask)
-}
-
-func cmpOr(a, b Hash) Hash {
-	if a.IsZero() {
-		return b
-	}
-	return a
-}
-
-func opOf(letter byte) connectors.Op {
-	switch letter {
-	case 'c':
-		return connectors.Insert
-	case 'r':
-		return connectors.Read
-	}
-	return connectors.Update
-}
-
-// lift gives new changes without position the place behind the change that they follow.
-func (h *historian) lift(all []step) {
-	ev := make([]Event, len(all))
-	for i := range all {
-		ev[i] = all[i].Event
-		ev[i].Sub = int32(i)
-	}
-	liftAll(ev, nil)
-	for i := range ev {
-		all[ev[i].Sub].Stamp = ev[i].Stamp
-	}
-}
-
-// repeated finds the step before s that s repeats, -1 for none.
-func (h *historian) repeated(done []step, s *step) int {
-	for k := len(done) - 1; k >= 0; k-- {
-		a := &done[k]
-		if a.Stamp.Epoch != s.Stamp.Epoch || a.Stamp.Pos != s.Stamp.Pos {
-			return -1
-		}
-		gone := s.Op == connectors.Delete
-		if Compare(a.Stamp, s.Stamp) == 0 {
-			if a.Stamp.Off == s.Stamp.Off && !a.told && !s.told && a.Sub != s.Sub {
-				continue // two changes of one record
-			}
-			if gone == (a.Op == connectors.Delete) || a.told {
-				return k
-			}
-			continue
-		}
-		// A position that may be shared: the same content at the same position is a repeat too.
-		if s.Stamp.Pos == "" || gone != (a.Op == connectors.Delete) {
-			continue
-		}
-		if gone || a.Image.Meta.Op == s.Image.Meta.Op && equalKnown(s.Image, a.Image) {
-			return k
-		}
-	}
-	return -1
 }
 
 func (h *historian) change(s *step) {
