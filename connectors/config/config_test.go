@@ -68,6 +68,7 @@ func TestMessages(t *testing.T) {
 		{"word left out", []string{"commit.interval", "2"}, []string{"did you mean commit.interval.ms?"}},
 		{"namespace left out", []string{"delete.mode", "soft"}, []string{"did you mean silver.delete.mode?"}},
 		{"underscores", []string{"cdc_format", "dms"}, []string{"did you mean cdc.format?"}},
+		{"a rename", []string{"schema.evolution.rename", "reject"}, []string{"schema.evolution.rename: no such key; events tell a rename as a column that goes and one that comes: set schema.evolution.drop and schema.evolution.add"}},
 		{"unknown of ours", []string{"silver.magic", "2"}, []string{"no such key; GET /connector-plugins/LakehouseSink/config"}},
 		{"a note is no error", []string{"owner", "team-a", "note", "x", "flag", "true"}, nil},
 		{"path variable", []string{"silver.path", "s/${tabel}"}, []string{"unknown variable ${tabel}"}},

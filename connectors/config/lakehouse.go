@@ -81,7 +81,7 @@ func lakehouseDefs(d Defaults) defs {
 	add("silver.snapshot.sweep", Boolean, Low, text("true"), "Sweep after snapshots", "Whether rows that are older than a complete snapshot of their table, and not in it, are deleted: their deletes were never told. It is done in topics that end with the table's name, as topics of one table do. Set it to false where snapshots are of a part of a table only (ad hoc ones with a condition, select overrides).", nil)
 	add("silver.ignore.null.updates", Boolean, Low, text("false"), "Ignore null updates", "Whether a NULL in an update leaves the column as it was.", nil)
 	add("silver.columns.include", List, Low, text(""), "Columns to keep", "Only these columns, and the key, go to silver.", names)
-	add("silver.columns.exclude", List, Low, text(""), "Columns to leave out", "These columns do not go to silver.", names)
+	add("silver.columns.exclude", List, Low, text(""), "Columns to leave out", "These columns do not go to silver. In a table that has them already new rows have NULL there; one without a key goes on having them, since all columns tell its rows.", names)
 	add("silver.columns.mask", List, Low, text(""), "Columns to mask", "Values of these columns go to silver as hex(SHA-256(salt followed by the value's text)). Bronze keeps what was sent.", names)
 	add("silver.columns.mask.salt", Password, Low, nil, "Salt of masks", "The salt of silver.columns.mask. Another one gives other values.", nil)
 	add("silver.columns.computed", String, Low, text(""), "Computed columns", "A map of CEL from column to the expression that gives its value, such as: {'total_eur': after.total * 0.92, 'day': string(after.placed_at).substring(0, 10)}.", nil)

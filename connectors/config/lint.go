@@ -45,6 +45,9 @@ func suggest(unknown string, known []string) string {
 
 // unknownKey says what is wrong with a key that no definition has; "" when it may stand there.
 func unknownKey(k string, known []string) string {
+	if k == "schema.evolution.rename" {
+		return "no such key; events tell a rename as a column that goes and one that comes: set schema.evolution.drop and schema.evolution.add"
+	}
 	s := suggest(k, known)
 	own := slices.ContainsFunc(ownNamespaces, func(p string) bool { return strings.HasPrefix(k, p) })
 	switch {

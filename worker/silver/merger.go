@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,6 +113,7 @@ func (m *Merger) policy() evolve.Policy {
 	c := m.opt.Config
 	return evolve.Policy{Add: c.EvolveAdd, Widen: c.EvolveWiden, Drop: c.EvolveDrop, Type: c.EvolveType,
 		Include: c.SilverColumnsInclude, Exclude: c.SilverColumnsExclude,
+		Identity:    func(source string) bool { return !m.keyed() || slices.Contains(m.keys, source) },
 		CarryAbsent: c.CDCAbsent == "unchanged" || c.CDCAbsent == "" && c.Format == "goldengate", MayWiden: m.mayWiden}
 }
 

@@ -31,6 +31,8 @@ type Policy struct {
 	Type string
 	// Include and Exclude name source columns; an empty Include means all.
 	Include, Exclude []string
+	// Identity tells, where it is set, the columns by which rows are found. They are in the table in any case.
+	Identity func(source string) bool
 	// CarryAbsent tells that the source leaves out what did not change: a column that is not mentioned is carried over.
 	CarryAbsent bool
 	// MayWiden tells, where it is set, whether a column can have a wider type now: the table's files may have to be rewritten.
@@ -326,6 +328,9 @@ func (c *Columns) plan(sh *connectors.Shape, key bool) *Plan {
 	}
 	for i, name := range sh.Names {
 		k, ok := c.by[name]
+		if ok && !c.wanted(name, key) && (c.policy.Identity == nil || !c.policy.Identity(name)) {
+			continue // it was wanted when the table got it
+		}
 		if !ok {
 			if p.untyped && c.wanted(name, key) {
 				p.open = append(p.open, int32(i))
