@@ -35,6 +35,7 @@ func (w *work) commit(ctx context.Context) (res Result, again bool, err error) {
 	}
 	d := w.draft(ctx)
 	defer d.wait() // nothing of this merge runs on when it is given up
+	defer d.abort()
 	if err := d.writeRows(ctx); err != nil {
 		return w.res, false, err
 	}

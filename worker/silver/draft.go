@@ -58,6 +58,15 @@ func (w *work) draft(ctx context.Context) *draft {
 // wait waits for the writes that run, and gives the first error of them.
 func (d *draft) wait() error { return d.g.Wait() }
 
+// abort gives up the files that are begun and not finished.
+func (d *draft) abort() {
+	if d.feed != nil {
+		for _, fw := range d.feed.order {
+			fw.abort()
+		}
+	}
+}
+
 // writeRows writes the winners, a file for each partition that has some.
 func (d *draft) writeRows(ctx context.Context) error {
 	w, m := d.w, d.w.m

@@ -14,3 +14,10 @@ func SetCutKeys(n int) func() {
 
 // Tombstones gives how many removed files the Merger's snapshot remembers.
 func (m *Merger) Tombstones() int { return m.snap.NumTombstones() }
+
+// SetStreamFrom lets files of more than n bytes be streamed, until the function that it gives is called.
+func SetStreamFrom(n int) func() {
+	was := streamFrom
+	streamFrom = n
+	return func() { streamFrom = was }
+}

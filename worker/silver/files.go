@@ -114,7 +114,8 @@ type fileWriter struct {
 	left   []int // columns that the log has, not the file
 }
 
-const streamFrom = 32 << 20
+// streamFrom is from how many bytes on a file is streamed.
+var streamFrom = 32 << 20
 
 // newFile begins a file of rows of one partition.
 func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema, part delta.Partition) (*fileWriter, error) {
@@ -125,8 +126,11 @@ func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema, part
 	fw := &fileWriter{m: m, name: name, key: key, pages: m.opt.Spares.Pages(), part: part}
 	s, fw.left = m.fileSchema(s)
 	fw.ctx, fw.cancel = context.WithCancel(ctx)
-	fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages, Mapping: m.mapping()})
-	return fw, err
+	if fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages, Mapping: m.mapping()}); err != nil {
+		fw.abort()
+		return nil, err
+	}
+	return fw, nil
 }
 
 // append writes rows of the table.
@@ -153,16 +157,18 @@ func (f *fileWriter) Write(p []byte) (int, error) {
 }
 
 // finish ends the file and gives its add. put stores what is still in memory; it may be called later, from any goroutine.
+// After an error the file is given up.
 func (f *fileWriter) finish() (add delta.Add, put func(context.Context) error, err error) {
-	defer f.cancel()
+	defer f.abort()
 	stats, err := f.w.Close()
 	if err != nil {
 		return add, nil, fmt.Errorf("write %s: %w", f.name, err)
 	}
 	f.m.opt.Spares.GivePages(f.pages)
 	add = delta.Add{Path: f.name, PartitionValues: f.part, Size: f.size, DataChange: true, Stats: stats.JSON(true), Written: &delta.Written{Size: f.size, Rows: stats.NumRecords}}
-	if f.out != nil {
-		if err := f.out.Close(); err != nil {
+	if out := f.out; out != nil {
+		f.out = nil
+		if err := out.Close(); err != nil {
 			return add, nil, fmt.Errorf("write %s: %w", f.name, err)
 		}
 		return add, func(context.Context) error { return nil }, nil
@@ -176,11 +182,12 @@ func (f *fileWriter) finish() (add delta.Add, put func(context.Context) error, e
 	}, nil
 }
 
-// abort gives up a file. What was streamed of it appears nowhere.
+// abort gives up a file, unless it is finished. What was streamed of it appears nowhere.
 func (f *fileWriter) abort() {
 	f.cancel()
 	if f.out != nil {
 		_ = f.out.Close()
+		f.out = nil
 	}
 }
 
