@@ -28,7 +28,12 @@ func check(s *Snapshot, a *Actions, p *Protocol, m *Metadata) error {
 			return err
 		}
 		if !slices.Equal(m.PartitionColumns, s.Metadata.PartitionColumns) && s.NumFiles() > len(a.Removes) {
-			return invalid("partitioning", "the partition columns of a table with files can't change")
+			// With column mapping one may be called otherwise.
+			is, err := partitionNames(m, sc)
+			was, wasErr := partitionNames(s.Metadata, s.schema)
+			if err != nil || wasErr != nil || !slices.Equal(is, was) {
+				return invalid("partitioning", "the partition columns of a table with files can't change")
+			}
 		}
 	}
 	// B7: the protocol is within what we support. Rows that are only put elsewhere were checked by who wrote them.

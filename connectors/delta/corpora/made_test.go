@@ -162,7 +162,7 @@ func TestMadeTables(t *testing.T) {
 		sc, conf := madeSchema, map[string]string{}
 		if c.mapping != "" {
 			var top int
-			sc, top = rows.MapColumns(madeSchema, 0, false)
+			sc, top = rows.MapColumns(madeSchema, 0, rows.NewName)
 			conf[delta.PropColumnMappingMode], conf[delta.PropMaxColumnID] = c.mapping, strconv.Itoa(top)
 		}
 		if c.dvs {

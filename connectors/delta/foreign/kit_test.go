@@ -40,7 +40,7 @@ func newKit(tb testing.TB, b store.Bucket, name string, sc schema.Schema, parts 
 	sc.Fields = append([]schema.Field{must("id", of(schema.Long))}, sc.Fields...)
 	if m := conf[delta.PropColumnMappingMode]; m != "" {
 		var top int
-		sc, top = rows.MapColumns(sc, 0, false)
+		sc, top = rows.MapColumns(sc, 0, rows.NewName)
 		conf[delta.PropMaxColumnID] = fmt.Sprint(top)
 	}
 	tab, err := delta.Create(context.Background(), b, name, delta.CreateOptions{Schema: sc, PartitionColumns: parts, Configuration: conf, Features: features, Name: name})

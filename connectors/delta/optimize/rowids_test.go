@@ -61,7 +61,7 @@ func TestRowIDsMoveAlong(t *testing.T) {
 		if mapping != "none" {
 			conf[delta.PropColumnMappingMode] = mapping
 			var top int
-			sc, top = rows.MapColumns(sc, 0, false)
+			sc, top = rows.MapColumns(sc, 0, rows.NewName)
 			conf[delta.PropMaxColumnID] = strconv.Itoa(top)
 		}
 		tab, err := delta.Create(context.Background(), mem.New("lake"), "t", delta.CreateOptions{Schema: sc, PartitionColumns: []string{"p"}, Configuration: conf})

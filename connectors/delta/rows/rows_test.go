@@ -179,7 +179,7 @@ func TestScanWithVectorsPartitionsAndPositions(t *testing.T) {
 	for _, mode := range []string{"none", "name", "id"} {
 		sc, conf := testSchema, map[string]string{}
 		if mode != "none" {
-			mapped, top := MapColumns(testSchema, 0, false)
+			mapped, top := MapColumns(testSchema, 0, NewName)
 			sc, conf = mapped, map[string]string{delta.PropColumnMappingMode: mode, delta.PropMaxColumnID: strconv.Itoa(top)}
 		}
 		s := create(t, sc, []string{"p"}, conf).Cached()
