@@ -136,8 +136,7 @@ func (m *Merger) describe(c *delta.Commit) {
 	if m.sameSchema() && keys == m.keysText() && !feed {
 		return
 	}
-	meta := m.snap.Metadata.Clone()
-	meta.SchemaString = m.cols.Schema.String()
+	meta := m.described(m.cols.Schema)
 	meta.Configuration[propKeys] = m.keysText()
 	if feed {
 		meta.Configuration[delta.PropEnableCDF] = "true"
@@ -179,6 +178,9 @@ func (m *Merger) create(ctx context.Context, by []string) error {
 	}
 	if m.opt.Config.SilverCDF {
 		conf[delta.PropEnableCDF] = "true"
+	}
+	if m.full() {
+		conf[delta.PropColumnMappingMode], conf[delta.PropMaxColumnID] = "name", strconv.Itoa(m.cols.MaxID())
 	}
 	if seq := m.opt.Config.SilverSequenceBy; len(seq) > 0 {
 		conf[propSequence] = strings.Join(seq, ",")

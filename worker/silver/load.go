@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/worker/silver/evolve"
 	"sluice.io/sluice/worker/silver/fold"
@@ -219,6 +220,12 @@ func (m *Merger) observeTable(snap *delta.Snapshot, seen *maxima) {
 			}
 		}
 	}
+	var times []string // by their names in statistics
+	for i := range snap.Schema().Fields {
+		if f := &snap.Schema().Fields[i]; f.Name == evolve.ColTimestamp || f.Name == evolve.ColEnd {
+			times = append(times, columnar.PhysicalName(f, m.mapping()))
+		}
+	}
 	newest := int64(0)
 	for a := range snap.Files() {
 		var s struct {
@@ -227,7 +234,7 @@ func (m *Merger) observeTable(snap *delta.Snapshot, seen *maxima) {
 		if json.Unmarshal([]byte(a.Stats), &s) != nil {
 			continue
 		}
-		for _, col := range []string{evolve.ColTimestamp, evolve.ColEnd} {
+		for _, col := range times {
 			var text string
 			if json.Unmarshal(s.Max[col], &text) != nil {
 				continue

@@ -172,10 +172,8 @@ func (r *imageReader) at(row int) (*fold.Image, error) {
 		img.Deleted = columnar.ValueAt(r.rec.Column(r.deletedC), r.sch.Fields[r.deletedC].Type, row).Int == 1
 	}
 	for name, raw := range evolve.ParseRescue(r.text(r.rescued, row)) {
-		for i := range src {
-			if src[i].Name == name {
-				rescue(img, i, raw)
-			}
+		if i := r.m.column(name); i >= 0 {
+			rescue(img, i, raw)
 		}
 	}
 	if t := r.text(r.carried, row); t != "" {
@@ -218,19 +216,18 @@ func (m *Merger) parseCarried(img *fold.Image, text string) error {
 	}
 	img.Origin, img.Guess = string(x.Origin), x.Guess
 	for name, seq := range x.Columns {
-		for i := range m.cols.Source {
-			if m.cols.Source[i].Name != name {
-				continue
-			}
-			s, err := fold.Parse(string(seq))
-			if err != nil {
-				return fmt.Errorf("%s: %w", evolve.ColCarried, err)
-			}
-			if img.From == nil {
-				img.From = map[int]fold.Stamp{}
-			}
-			img.From[i] = s
+		i := m.column(name)
+		if i < 0 {
+			continue
 		}
+		s, err := fold.Parse(string(seq))
+		if err != nil {
+			return fmt.Errorf("%s: %w", evolve.ColCarried, err)
+		}
+		if img.From == nil {
+			img.From = map[int]fold.Stamp{}
+		}
+		img.From[i] = s
 	}
 	return nil
 }

@@ -35,6 +35,12 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 			}
 			before.Load += m.now().Sub(start)
 		}
+		if err := m.mapColumns(ctx); err != nil {
+			return Result{}, m.failed(fmt.Errorf("merge into %s: %w", m.opt.Path, err))
+		}
+		if !m.ready {
+			continue
+		}
 		w := m.begin()
 		start := m.now()
 		for i := range batches {

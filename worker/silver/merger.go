@@ -111,10 +111,10 @@ func Open(ctx context.Context, o Options) (*Merger, error) {
 
 func (m *Merger) policy() evolve.Policy {
 	c := m.opt.Config
-	return evolve.Policy{Add: c.EvolveAdd, Widen: c.EvolveWiden, Drop: c.EvolveDrop, Type: c.EvolveType,
+	return m.mappingPolicy(evolve.Policy{Add: c.EvolveAdd, Widen: c.EvolveWiden, Drop: c.EvolveDrop, Type: c.EvolveType,
 		Include: c.SilverColumnsInclude, Exclude: c.SilverColumnsExclude,
 		Identity:    func(source string) bool { return !m.keyed() || slices.Contains(m.keys, source) },
-		CarryAbsent: c.CDCAbsent == "unchanged" || c.CDCAbsent == "" && c.Format == "goldengate", MayWiden: m.mayWiden}
+		CarryAbsent: c.CDCAbsent == "unchanged" || c.CDCAbsent == "" && c.Format == "goldengate", MayWiden: m.mayWiden})
 }
 
 // load brings table, columns, state and index together: from nothing, or from where they were before something failed or
@@ -179,12 +179,15 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 		return err
 	}
 	m.keys, m.decided = keys, keys != nil
+	m.look = snap
 	m.cols = evolve.New(snap.Schema(), m.policy())
 	m.cols.Sealed()
+	if err := m.checkColumns(snap); err != nil {
+		return err
+	}
 	if err := m.checkPartition(snap); err != nil {
 		return err
 	}
-	m.look = snap
 	stateM := int64(-1)
 	if v, ok := snap.Txn(m.stateID()); ok {
 		stateM = v

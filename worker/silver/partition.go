@@ -321,11 +321,6 @@ func without(rec arrow.Record, left []int) arrow.Record {
 	return array.NewRecord(arrow.NewSchema(fields, nil), cols, rec.NumRows())
 }
 
-// mapping says how the table's columns are named in its files.
-func (m *Merger) mapping() columnar.Mapping {
-	return columnar.MapNone
-}
-
 // onePartition leaves the files of the partition that has the most of them: only they can be joined.
 func (m *Merger) onePartition(files []uint32) []uint32 {
 	by := map[string][]uint32{}

@@ -432,9 +432,7 @@ func (m *Merger) rearranged(ctx context.Context, operation string, w *rewriter) 
 	}
 	c.Rearrange()
 	if !m.snap.Schema().Equal(to) {
-		meta := m.snap.Metadata.Clone()
-		meta.SchemaString = to.String()
-		c.SetMetadata(meta)
+		c.SetMetadata(m.described(to))
 	}
 	c.Info(delta.CommitInfo{Operation: "OPTIMIZE", OperationParameters: map[string]string{"reason": operation},
 		OperationMetrics: map[string]string{"numRemovedFiles": fmt.Sprint(len(w.ordinals)), "numAddedFiles": fmt.Sprint(len(r.files))}})

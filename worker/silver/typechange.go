@@ -3,7 +3,6 @@ package silver
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 
@@ -18,10 +17,9 @@ const propTypeChanges = "delta.typeChanges"
 type typeChange struct {
 	From string `json:"fromType"`
 	To   string `json:"toType"`
+	// Path leads to the element, key or value that changed; empty where the field itself did.
+	Path string `json:"fieldPath,omitempty"`
 }
-
-// full tells that the table may use features that not every reader knows (silver.compatibility).
-func (m *Merger) full() bool { return m.opt.Config.SilverCompatibility == "full" }
 
 // widensInPlace tells that Delta's type widening covers a change of a column's type, so that files need no rewrite.
 func widensInPlace(from, to schema.Type) bool {
@@ -37,6 +35,84 @@ func widensInPlace(from, to schema.Type) bool {
 	return false
 }
 
+// widenedType gives the type that a field grew to, the members of its structs with what they were in their metadata, and what changed outside of structs. ok is
+// false where Delta's type widening does not cover all of it.
+func widenedType(from, to schema.Type, path string) (out schema.Type, changes []typeChange, ok bool) {
+	switch {
+	case from.Equal(to):
+		return to, nil, true
+	case from.Kind == schema.Void:
+		return to, nil, true // no file has it
+	case from.Kind != to.Kind || from.Kind == schema.Decimal:
+		return to, []typeChange{{from.String(), to.String(), path}}, widensInPlace(from, to)
+	}
+	inner := func(f, t *schema.Type, name string) (*schema.Type, bool) {
+		p := name
+		if path != "" {
+			p = path + "." + name
+		}
+		o, c, ok := widenedType(*f, *t, p)
+		changes = append(changes, c...)
+		return &o, ok
+	}
+	ok = true
+	switch to.Kind {
+	case schema.Map:
+		var keyed bool
+		to.Key, keyed = inner(from.Key, to.Key, "key")
+		to.Elem, ok = inner(from.Elem, to.Elem, "value")
+		ok = ok && keyed
+	case schema.Array:
+		to.Elem, ok = inner(from.Elem, to.Elem, "element")
+	case schema.Struct:
+		to.Fields = slices.Clone(to.Fields)
+		for i := range from.Fields { // new members are behind those that were there
+			if i >= len(to.Fields) || to.Fields[i].Name != from.Fields[i].Name {
+				return to, nil, false
+			}
+			if !widenField(&to.Fields[i], from.Fields[i].Type) {
+				return to, nil, false
+			}
+		}
+	default:
+		ok = false
+	}
+	return to, changes, ok
+}
+
+// widenField notes in a field's metadata what it was, and in that of its members. It gives false where Delta's type widening does not cover the change, or
+// the metadata is of a form that we do not know.
+func widenField(f *schema.Field, from schema.Type) bool {
+	t, more, ok := widenedType(from, f.Type, "")
+	if !ok {
+		return false
+	}
+	f.Type = t
+	if len(more) == 0 {
+		return true
+	}
+	var changes []typeChange
+	if raw, ok := f.Metadata[propTypeChanges]; ok && json.Unmarshal(raw, &changes) != nil {
+		return false
+	}
+	raw, err := json.Marshal(append(changes, more...))
+	if err != nil {
+		return false
+	}
+	f.Metadata = maps.Clone(f.Metadata)
+	if f.Metadata == nil {
+		f.Metadata = map[string]json.RawMessage{}
+	}
+	f.Metadata[propTypeChanges] = raw
+	return true
+}
+
+// growsInPlace tells that type widening covers a change of a column's type.
+func growsInPlace(from, to schema.Type) bool {
+	_, _, ok := widenedType(from, to, "")
+	return ok
+}
+
 // widenInPlace commits wider types of columns without a rewrite, where silver.compatibility allows it and Delta knows all of the changes. done is false where it
 // did nothing.
 func (m *Merger) widenInPlace(ctx context.Context) (done bool, err error) {
@@ -46,37 +122,12 @@ func (m *Merger) widenInPlace(ctx context.Context) (done bool, err error) {
 	to := m.cols.Schema
 	to.Fields = slices.Clone(to.Fields)
 	for name, from := range m.cols.Widened {
-		f := &to.Fields[to.Index(name)]
-		if !widensInPlace(from, f.Type) {
+		if !widenField(&to.Fields[to.Index(name)], from) {
 			return false, nil
 		}
-		var changes []typeChange
-		if raw, ok := f.Metadata[propTypeChanges]; ok {
-			if err := json.Unmarshal(raw, &changes); err != nil {
-				return false, nil // another writer's, of a form that we do not know: rewrite
-			}
-		}
-		raw, err := json.Marshal(append(changes, typeChange{from.String(), f.Type.String()}))
-		if err != nil {
-			return false, err
-		}
-		f.Metadata = maps.Clone(f.Metadata)
-		if f.Metadata == nil {
-			f.Metadata = map[string]json.RawMessage{}
-		}
-		f.Metadata[propTypeChanges] = raw
 	}
-	meta := m.snap.Metadata.Clone()
-	meta.SchemaString = to.String()
+	meta := m.described(to)
 	meta.Configuration[delta.PropEnableTypeWidening] = "true"
-	c := m.table.NewCommit(m.snap)
-	c.SetMetadata(meta)
-	c.Info(delta.CommitInfo{Operation: "CHANGE COLUMN"})
-	out := c.Do(ctx)
-	m.ready = false // columns are read from the table again
 	m.cols.Widened = nil
-	if out.Kind != delta.Committed && !errors.Is(out.Err, delta.ErrConflict) {
-		return false, out.Err
-	}
-	return true, nil
+	return true, m.alter(ctx, meta, "CHANGE COLUMN")
 }

@@ -98,8 +98,8 @@ func (m *Merger) Maintain(ctx context.Context) (bool, error) {
 
 // compact does a step of the compaction under way, or begins one where one is due.
 func (m *Merger) compact(ctx context.Context) (bool, error) {
-	if w := m.job; w != nil && (w.idx != m.idx || !w.to.Equal(m.snap.Schema())) {
-		m.dropJob() // the index was built anew, or a column came
+	if w := m.job; w != nil && (w.idx != m.idx || w.to.String() != m.snap.Schema().String()) {
+		m.dropJob() // the index was built anew, or a column came, or went and came again
 	}
 	if m.job == nil {
 		o := m.compactable()

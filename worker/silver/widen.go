@@ -58,7 +58,7 @@ func (m *Merger) widen(ctx context.Context) error {
 const widenBytes = 1 << 30
 
 func (m *Merger) mayWiden(from, to schema.Type) bool {
-	return m.snap == nil || m.snap.SizeBytes() <= widenBytes || m.full() && widensInPlace(from, to)
+	return m.snap == nil || m.snap.SizeBytes() <= widenBytes || m.full() && growsInPlace(from, to)
 }
 
 // grow converts the columns of a record that have grown.
@@ -112,10 +112,10 @@ func (m *Merger) unrescue(rec arrow.Record, to schema.Schema) (arrow.Record, err
 				continue
 			}
 			v := columnar.ValueAt(rec.Column(c), to.Fields[c].Type, row)
-			if raw, ok := res[to.Fields[c].Name]; ok && v.State == nullValue.State && !slices.Contains(m.partitionNames(), to.Fields[c].Name) {
+			if name, raw, ok := res.Of(&to.Fields[c]); ok && v.State == nullValue.State && !slices.Contains(m.partitionNames(), to.Fields[c].Name) {
 				if w, ok := evolve.FromJSON(raw, to.Fields[c].Type); ok {
 					v = w
-					delete(res, to.Fields[c].Name)
+					delete(res, name)
 				}
 			}
 			if err := b.Append(c, v); err != nil {

@@ -1,11 +1,14 @@
 package evolve
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+
+	"github.com/google/uuid"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/delta/rows"
 	"sluice.io/sluice/connectors/schema"
 )
 
@@ -16,7 +19,8 @@ const (
 	Reject = "reject"
 )
 
-// MetaName is the key of a field's metadata under which the source's name of the column is kept where it differs.
+// MetaName is the key of a field's metadata under which the source's name of the column is kept: where it differs, and in a table with
+// column mapping, whose columns anybody may rename.
 const MetaName = "sluice.name"
 
 // Policy says what becomes of each kind of change of a source's schema. Empty means Evolve.
@@ -37,6 +41,12 @@ type Policy struct {
 	CarryAbsent bool
 	// MayWiden tells, where it is set, whether a column can have a wider type now: the table's files may have to be rewritten.
 	MayWiden func(from, to schema.Type) bool
+	// Mapped tells that the table has column mapping: columns keep the names of the source, have an id and a name of their own in files.
+	Mapped bool
+	// MaxID is the highest id that was given to a column, which may be gone.
+	MaxID int
+	// Seed tells the table from others, for the names in files.
+	Seed string
 }
 
 // Column is one column of the source in the table.
@@ -63,6 +73,7 @@ type Columns struct {
 	plans  map[*connectors.Shape]*Plan
 	keys   map[*connectors.Shape]*Plan
 	fresh  bool
+	maxID  int
 }
 
 // Plan says how the values of one Shape go into the table's source columns. It is valid for one Gen.
@@ -85,29 +96,55 @@ type Plan struct {
 // New makes the picture of a table with this schema. The zero schema is that of a table yet to be created.
 func New(s schema.Schema, p Policy) *Columns {
 	c := &Columns{policy: p, by: map[string]int{}, plans: map[*connectors.Shape]*Plan{}, keys: map[*connectors.Shape]*Plan{},
-		fresh: len(s.Fields) == 0}
+		fresh: len(s.Fields) == 0, maxID: p.MaxID}
 	c.Schema.Fields = slices.Clone(s.Fields)
 	for i, f := range s.Fields {
 		if Reserved(f.Name) {
 			continue
 		}
-		name := UnescapeName(f.Name)
-		if raw, ok := f.Metadata[MetaName]; ok {
-			var n string
-			if json.Unmarshal(raw, &n) == nil {
-				name = n
-			}
+		name := SourceName(&f)
+		// Of two columns of one name, which others made, the one that we named is the source's.
+		if k, ok := c.by[name]; !ok || c.Schema.Fields[c.Source[k].At].Metadata[MetaName] == nil {
+			c.by[name] = len(c.Source)
 		}
-		c.by[name] = len(c.Source)
 		c.Source = append(c.Source, Column{Source: name, Name: f.Name, Type: f.Type, At: i})
 	}
 	return c
 }
 
+// Mapped gives the schema of a table that gets column mapping: every column keeps the name that it has in the files, and remembers that of the source.
+// maxID is the highest id given.
+func Mapped(s schema.Schema) (out schema.Schema, maxID int) {
+	out.Fields = slices.Clone(s.Fields)
+	for i := range out.Fields {
+		if f := &out.Fields[i]; !Reserved(f.Name) {
+			remember(f, SourceName(f))
+		}
+	}
+	return rows.MapColumns(out, 0, rows.OwnName)
+}
+
+// MaxID is the highest id that was given to a column of a table with column mapping.
+func (c *Columns) MaxID() int { return c.maxID }
+
+// mapColumns gives columns of a table with column mapping that have none an id and a name in files. A name is a function of the table and the id (D4), which
+// no other column ever has: what a dropped column of the same name left in files does not come back.
+func (c *Columns) mapColumns() {
+	if !c.policy.Mapped {
+		return
+	}
+	c.Schema, c.maxID = rows.MapColumns(c.Schema, c.maxID, func(_ *schema.Field, id int) string {
+		return physicalPrefix + uuid.NewSHA1(uuid.Nil, []byte(c.policy.Seed+"/"+strconv.Itoa(id))).String()
+	})
+	for i := range c.Source {
+		c.Source[i].Type = c.Schema.Fields[c.Source[i].At].Type
+	}
+}
+
 // Clone copies the picture: the copy can be thrown away when the commit fails.
 func (c *Columns) Clone() *Columns {
 	o := New(c.Schema, c.policy)
-	o.Gen, o.fresh = c.Gen, c.fresh
+	o.Gen, o.fresh, o.maxID = c.Gen, c.fresh, c.maxID
 	return o
 }
 
@@ -128,6 +165,7 @@ func (c *Columns) Ensure(name string, t schema.Type) int {
 		return i
 	}
 	c.Schema.Fields = append(c.Schema.Fields, schema.Field{Name: name, Type: t, Nullable: true})
+	c.mapColumns()
 	c.Gen++
 	return len(c.Schema.Fields) - 1
 }
@@ -279,43 +317,72 @@ func (c *Columns) apply(needs []need) {
 				c.Widened[col.Name] = col.Type
 			}
 		}
-		col.Type = n.to
-		c.Schema.Fields[col.At].Type = n.to
+		col.Type = c.settle(&col.Type, n.to)
+		c.Schema.Fields[col.At].Type = col.Type
 	}
+	c.mapColumns()
 }
 
 func (c *Columns) add(source string, t schema.Type) {
-	name := EscapeName(source)
-	if c.Schema.IndexFold(name) >= 0 {
-		name = caseName(name)
-	}
-	f := schema.Field{Name: name, Type: settle(t), Nullable: true}
-	if name != source {
-		raw, err := json.Marshal(source)
-		if err == nil {
-			f.Metadata = map[string]json.RawMessage{MetaName: raw}
-		}
+	f := schema.Field{Name: c.name(c.Schema.Fields, source), Type: c.settle(nil, t), Nullable: true}
+	if f.Name != source || c.policy.Mapped {
+		remember(&f, source)
 	}
 	c.by[source] = len(c.Source)
-	c.Source = append(c.Source, Column{Source: source, Name: name, Type: f.Type, At: len(c.Schema.Fields)})
+	c.Source = append(c.Source, Column{Source: source, Name: f.Name, Type: f.Type, At: len(c.Schema.Fields)})
 	c.Schema.Fields = append(c.Schema.Fields, f)
 }
 
-// settle replaces what a Delta file cannot hold: void inside of arrays and maps becomes string.
-func settle(t schema.Type) schema.Type {
-	if t.Elem != nil {
-		e := settle(*t.Elem)
-		if e.Kind == schema.Void {
-			e = schema.Of(schema.String)
+// name gives the name of a new column, or member of a struct, beside others.
+func (c *Columns) name(others []schema.Field, source string) string {
+	name := EscapeName(source)
+	if c.policy.Mapped && source != "" && !Reserved(source) {
+		name = source
+	}
+	if (schema.Schema{Fields: others}).IndexFold(name) >= 0 { // Delta forbids it, with column mapping too
+		name = caseName(name)
+	}
+	return name
+}
+
+// settle makes of a type of the source that of a column: the members of structs get names that a table can have, and void inside of arrays and maps becomes
+// string. have is what the column is now, whose members come first; nil: a new one.
+func (c *Columns) settle(have *schema.Type, t schema.Type) schema.Type {
+	if have != nil && have.Kind != t.Kind {
+		have = nil
+	}
+	inner := func(have *schema.Type, t schema.Type) *schema.Type {
+		if t = c.settle(have, t); t.Kind == schema.Void {
+			t = schema.Of(schema.String)
 		}
-		t.Elem = &e
+		return &t
+	}
+	var elem *schema.Type
+	if have != nil {
+		elem = have.Elem
+	}
+	if t.Elem != nil {
+		t.Elem = inner(elem, *t.Elem)
+	}
+	if t.Key != nil && have == nil {
+		t.Key = inner(nil, *t.Key)
 	}
 	if len(t.Fields) > 0 {
-		t.Fields = slices.Clone(t.Fields)
-		for i := range t.Fields {
-			t.Fields[i].Type = settle(t.Fields[i].Type)
-			t.Fields[i].Nullable = true
+		fields := make([]schema.Field, 0, len(t.Fields))
+		for i, f := range t.Fields {
+			f.Nullable = true
+			if have != nil && i < len(have.Fields) {
+				f.Type = c.settle(&have.Fields[i].Type, f.Type)
+			} else {
+				source := f.Name
+				f.Name, f.Type = c.name(fields, source), c.settle(nil, f.Type)
+				if f.Name != source || c.policy.Mapped {
+					remember(&f, source)
+				}
+			}
+			fields = append(fields, f)
 		}
+		t.Fields = fields
 	}
 	return t
 }

@@ -134,7 +134,9 @@ func Reshape(v connectors.Value, from, to schema.Type) connectors.Value {
 		out := make([]connectors.Value, len(to.Fields))
 		for i := range out {
 			out[i] = connectors.NullValue()
-			if k := (schema.Schema{Fields: from.Fields}).IndexFold(to.Fields[i].Name); k >= 0 && k < len(kids) {
+		}
+		for k, i := range members(to.Fields, from.Fields) {
+			if i >= 0 && k < len(kids) {
 				out[i] = Reshape(kids[k], from.Fields[k].Type, to.Fields[i].Type)
 			}
 		}

@@ -117,6 +117,20 @@ func (r *Rescue) PutRaw(column, raw string) {
 	(*r)[column] = raw
 }
 
+// Of gives what was noted of a column, and the name under which it was: the column's now, or before it was renamed in the table.
+func (r Rescue) Of(f *schema.Field) (name, raw string, ok bool) {
+	source := ""
+	if len(r) > 0 {
+		source = SourceName(f)
+	}
+	for _, name := range []string{f.Name, source, EscapeName(source)} {
+		if raw, ok := r[name]; ok {
+			return name, raw, true
+		}
+	}
+	return "", "", false
+}
+
 // JSON gives the object, members sorted by name; "" where there are none.
 func (r Rescue) JSON() string {
 	if len(r) == 0 {

@@ -1,11 +1,16 @@
 package evolve
 
 import (
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/schema"
 )
 
 // The columns that silver adds to those of the source.
@@ -118,4 +123,72 @@ func escapeLen(s string) int {
 // appended, so that it is the same whenever it appears.
 func caseName(col string) string {
 	return fmt.Sprintf("%s_%08x", col, crc32.ChecksumIEEE([]byte(col)))
+}
+
+// physicalPrefix begins the names that columns have in files where they are not their own; Spark and the kernels make such too.
+const physicalPrefix = "col-"
+
+// SourceName gives the source's name of a column, or of a member of a struct. A column that was renamed in the table is still the source's of its first name:
+// the name that we noted, or the one that it has in files since before the table had column mapping.
+func SourceName(f *schema.Field) string {
+	if name, ok := text(f.Metadata[MetaName]); ok {
+		return name
+	}
+	physical, ok := text(f.Metadata[columnar.KeyPhysicalName])
+	switch {
+	case !ok:
+		return UnescapeName(f.Name)
+	case strings.HasPrefix(physical, physicalPrefix) && len(physical) == len(physicalPrefix)+36:
+		return f.Name // others added it
+	}
+	return UnescapeName(physical)
+}
+
+// text gives a text of a field's metadata.
+func text(raw json.RawMessage) (string, bool) {
+	if n := len(raw); n >= 2 && raw[0] == '"' && raw[n-1] == '"' && !strings.Contains(string(raw), `\`) {
+		return string(raw[1 : n-1]), true
+	}
+	var s string
+	ok := raw != nil && json.Unmarshal(raw, &s) == nil
+	return s, ok
+}
+
+// remember notes the source's name of a column.
+func remember(f *schema.Field, source string) {
+	raw, err := json.Marshal(source)
+	if err != nil {
+		return // a string always has a text
+	}
+	f.Metadata = maps.Clone(f.Metadata)
+	if f.Metadata == nil {
+		f.Metadata = map[string]json.RawMessage{}
+	}
+	f.Metadata[MetaName] = raw
+}
+
+// members gives for each member of a source's struct that of the table's, -1 for none: the one of its name, else one whose name differs by case only and that
+// is no other's.
+func members(table, source []schema.Field) []int {
+	out := make([]int, len(source))
+	taken := make([]bool, len(table))
+	names := make([]string, len(table))
+	for k := range table {
+		names[k] = SourceName(&table[k])
+	}
+	find := func(equal func(a, b string) bool) {
+		for i := range source {
+			for k := 0; k < len(table) && out[i] < 0; k++ {
+				if !taken[k] && equal(names[k], source[i].Name) {
+					out[i], taken[k] = k, true
+				}
+			}
+		}
+	}
+	for i := range out {
+		out[i] = -1
+	}
+	find(func(a, b string) bool { return a == b })
+	find(strings.EqualFold)
+	return out
 }

@@ -100,8 +100,9 @@ func unifyDecimal(have, want schema.Type) (schema.Type, Change) {
 
 func unifyStruct(have, want schema.Type) (schema.Type, Change) {
 	out, change := schema.Type{Kind: schema.Struct, Fields: append([]schema.Field(nil), have.Fields...)}, None
-	for _, f := range want.Fields {
-		i := schema.Schema{Fields: out.Fields}.IndexFold(f.Name)
+	at := members(have.Fields, want.Fields)
+	for k, f := range want.Fields {
+		i := at[k]
 		if i < 0 {
 			f.Nullable = true
 			out.Fields = append(out.Fields, f)
