@@ -152,7 +152,7 @@ func (c *ColumnWriter) addValues(v *Vector, at, n int) error {
 			k := min(n, dictTrial)
 			c.addDict(v, at, k)
 			at, n = at+k, n-k
-			if c.dict.poor(c.dictPresent) {
+			if c.dict.poor(c.dictPresent, c.opts.ExpectedRows) {
 				c.dropDict()
 				break
 			}
@@ -164,9 +164,20 @@ func (c *ColumnWriter) addValues(v *Vector, at, n int) error {
 	return c.addPlain(v, at, n)
 }
 
-// poor tells that a dictionary does not pay: it grew too large, or most values are new.
-func (d *dictionary) poor(values int64) bool {
-	return len(d.plain) > maxDictBytes || int64(d.n)*2 > values && values >= dictTrial
+// poor tells that a dictionary does not pay: it grew too large, or most values are new and will be in all of the expected ones.
+func (d *dictionary) poor(values, expected int64) bool {
+	return len(d.plain) > maxDictBytes || int64(d.n)*2 > values && values >= dictTrial && !d.promising(values, expected)
+}
+
+// promising tells that the values come from so few that each will be there many times among the expected ones, though most that came yet were new: by how
+// many of them were not, as with birthdays. Values that come in their order show nothing of it.
+func (d *dictionary) promising(values, expected int64) bool {
+	repeats := values - int64(d.n)
+	if repeats < enoughRepeats {
+		return false
+	}
+	distinct := values * values / (2 * repeats)
+	return expected >= promisingUses*distinct && distinct*int64(len(d.plain))/int64(d.n) <= maxDictBytes
 }
 
 func (c *ColumnWriter) addDict(v *Vector, at, n int) {

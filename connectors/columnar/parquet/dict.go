@@ -12,6 +12,10 @@ const (
 	maxDictBytes = 1 << 20
 	// dictTrial is after how many values a dictionary that hardly helps is given up at once.
 	dictTrial = 1024
+	// enoughRepeats are so many that the number of distinct values can be guessed from them, to a third or so; promisingUses, how often each must come so
+	// that a dictionary makes a column smaller, and reading it faster.
+	enoughRepeats = 8
+	promisingUses = 8
 )
 
 var hashSeed = maphash.MakeSeed()

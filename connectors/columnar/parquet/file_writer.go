@@ -14,6 +14,8 @@ type WriterOptions struct {
 	PageRows, PageBytes int
 	// NoDictionary writes plain values always.
 	NoDictionary bool
+	// ExpectedRows is about how many rows a row group will have, where that is known: columns of many values, each of them often, get dictionaries then.
+	ExpectedRows int64
 	CreatedBy    string
 	KeyValue     map[string]string
 	// Buffers, where not nil, lends its memory to the writer: for those who write one file after another.
