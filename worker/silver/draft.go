@@ -82,7 +82,7 @@ func (d *draft) writeRows(ctx context.Context) error {
 	}
 	input := w.input()
 	for n, s := range spans {
-		fw, err := m.newFile(ctx, m.fileName("part", input, d.snap.Version, n), m.cols.Schema, s.part)
+		fw, err := m.newFile(ctx, m.fileName("part", input, d.snap.Version, n), m.cols.Schema, s.part, int64(s.to-s.from))
 		if err != nil {
 			return err
 		}

@@ -74,7 +74,7 @@ func (f *feedFile) file(part delta.Partition) (*fileWriter, error) {
 	}
 	m := f.w.m
 	n := len(f.fws)
-	fw, err := m.newFile(f.ctx, cdf.Folder+"/"+m.fileName("cdc", f.input, m.snap.Version, n), f.sch, part)
+	fw, err := m.newFile(f.ctx, cdf.Folder+"/"+m.fileName("cdc", f.input, m.snap.Version, n), f.sch, part, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -117,8 +117,8 @@ type fileWriter struct {
 // streamFrom is from how many bytes on a file is streamed.
 var streamFrom = 32 << 20
 
-// newFile begins a file of rows of one partition.
-func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema, part delta.Partition) (*fileWriter, error) {
+// newFile begins a file of rows of one partition: about as many as are expected, 0 where nobody knows.
+func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema, part delta.Partition, expected int64) (*fileWriter, error) {
 	key, err := m.table.ObjectKey(name)
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema, part
 	fw := &fileWriter{m: m, name: name, key: key, pages: m.opt.Spares.Pages(), part: part}
 	s, fw.left = m.fileSchema(s)
 	fw.ctx, fw.cancel = context.WithCancel(ctx)
-	if fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages, Mapping: m.mapping()}); err != nil {
+	if fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages, Mapping: m.mapping(), ExpectedRows: expected}); err != nil {
 		fw.abort()
 		return nil, err
 	}

@@ -68,6 +68,7 @@ type rewriter struct {
 	ends   func(rec arrow.Record, row int, file uint32, at int64) (spot, bool, error)
 	fw     *fileWriter
 	rows   int64 // of fw
+	live   int64 // rows of all of from that are to be written
 	at     int   // index into from, of the file that is read
 	next   func() (columnar.Batch, error, bool)
 	stop   func()
@@ -101,7 +102,6 @@ func (m *Merger) newRewriter(ctx context.Context, kind string, input []byte, ord
 			}
 		}
 	}
-	live := int64(0)
 	for _, o := range ordinals {
 		f := *m.idx.File(o)
 		if d, ok := deleted[o]; ok {
@@ -109,9 +109,9 @@ func (m *Merger) newRewriter(ctx context.Context, kind string, input []byte, ord
 		}
 		w.from, w.parts = append(w.from, f), append(w.parts, m.partitionOf(f.Path))
 		w.r.froms[o] = true
-		live += f.Live()
+		w.live += f.Live()
 	}
-	w.r.moves = make([]rowMove, 0, live)
+	w.r.moves = make([]rowMove, 0, w.live)
 	return w
 }
 
@@ -167,7 +167,7 @@ func (w *rewriter) add(b columnar.Batch, f *index.File, o uint32) error {
 		}
 	}
 	if w.fw == nil {
-		if w.fw, err = m.newFile(w.ctx, m.fileName(w.kind, w.input, w.base, len(r.files)+1), w.to, part); err != nil {
+		if w.fw, err = m.newFile(w.ctx, m.fileName(w.kind, w.input, w.base, len(r.files)+1), w.to, part, min(w.live, m.opt.Upkeep.TargetRows)); err != nil {
 			return err
 		}
 	}
