@@ -157,11 +157,11 @@ type Upkeep struct {
 	TargetBytes int64
 	// StepBytes bounds the small files that one compaction joins: default 64 MiB.
 	StepBytes int64
-	// PieceBytes is how much of a compaction is done behind one commit, in bytes that are read, so that freshness does not suffer: default 8 MiB.
+	// PieceBytes is how much of a compaction is done behind one commit, in bytes that are read, so that freshness does not suffer: default 16 MiB.
 	PieceBytes int64
 	// PieceTime ends a piece sooner where the machine is busy: default 300 ms.
 	PieceTime time.Duration
-	// DeadShare is the share of deleted rows from which a file is rewritten; from a third of it in all of the table on, the file that has the most:
+	// DeadShare is the share of deleted rows from which a file is rewritten; from a quarter of it in all of the table on, the file that has the most:
 	// default 0.3.
 	DeadShare float64
 	// Checkpoint is the number of commits between checkpoints: default 100.
@@ -184,7 +184,7 @@ func (u Upkeep) withDefaults() Upkeep {
 		u.StepBytes = 64 << 20
 	}
 	if u.PieceBytes <= 0 {
-		u.PieceBytes = 8 << 20
+		u.PieceBytes = 16 << 20
 	}
 	if u.PieceTime <= 0 {
 		u.PieceTime = 300 * time.Millisecond

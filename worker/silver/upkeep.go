@@ -24,22 +24,23 @@ type upkeepState struct {
 	cleaned    int64 // merges at the last clean-up
 	expired    int64 // expiry bound of the last pass
 	looked     bool
-	putOff     bool // upkeep waited for those who are behind
+	rested     int64 // the version after the one at which there was nothing to do
 	scrubbed   time.Time
 }
 
-// Idle is for times without work: it writes the progress that waited for a commit with rows, and does a step of the upkeep that
-// was put off while the table was behind.
+// Idle is for times without work: it writes the progress that waited for a commit with rows, and does a step of the upkeep that the last changes left to do.
+// A table at rest costs nothing.
 func (m *Merger) Idle(ctx context.Context) error {
-	if err := m.Flush(ctx); err != nil || !m.upkeep.putOff || m.opt.Upkeep.Manual {
+	if err := m.Flush(ctx); err != nil || m.opt.Upkeep.Manual || !m.ready || m.table == nil || m.upkeep.rested == m.snap.Version+1 {
 		return err
 	}
-	m.upkeep.putOff = false
 	did, err := m.Maintain(ctx)
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err != nil && ctx.Err() == nil:
 		m.log.Warn("upkeep failed; it is tried again later", "error", err)
+	case err == nil && !did && m.ready:
+		m.upkeep.rested = m.snap.Version + 1
 	}
-	m.upkeep.putOff = m.upkeep.putOff || did
 	return nil
 }
 
@@ -148,7 +149,6 @@ func (m *Merger) compactable() []uint32 {
 	fewest, dead := u.SmallFiles, u.DeadShare
 	if m.opt.Behind != nil && m.opt.Behind() {
 		fewest, dead = patience*fewest, 1-(1-dead)/patience
-		m.upkeep.putOff = true
 	}
 	var small []uint32
 	worst, share := uint32(0), 0.0
@@ -189,7 +189,7 @@ func (m *Merger) compactable() []uint32 {
 			return out
 		}
 	}
-	if total := float64(rows-live) / float64(max(1, rows)); share >= dead || dead == u.DeadShare && share > 0 && total >= u.DeadShare/3 {
+	if total := float64(rows-live) / float64(max(1, rows)); share >= dead || dead == u.DeadShare && share > 0 && total >= u.DeadShare/4 {
 		return []uint32{worst}
 	}
 	return nil

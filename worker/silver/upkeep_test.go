@@ -194,19 +194,46 @@ func TestCompactionOfDeadRows(t *testing.T) {
 	x := newStepper(t, silver.Upkeep{})
 	x.change(4000, 4000)
 	first := len(x.rows)
-	for range 5 {
+	for range 2 {
 		x.change(first/40, 4000)
 	}
 	if x.step() {
-		t.Fatal("a tenth is not dead yet")
+		t.Fatal("a twentieth is dead")
 	}
-	for range 4 {
+	for range 5 {
 		x.change(first/40, 4000)
 	}
 	if !x.step() || x.m.Stats().Compactions != 1 {
 		t.Fatalf("more than a tenth is dead: %+v", x.m.Stats())
 	}
 	for x.step() {
+	}
+	x.check()
+}
+
+// What the last changes left to do is done when no more come, piece by piece; then the table rests.
+func TestUpkeepGoesOnWithoutChanges(t *testing.T) {
+	t.Parallel()
+	x := newStepper(t, silver.Upkeep{SmallFiles: 4, PieceBytes: 1})
+	x.m = x.open(silver.Upkeep{SmallFiles: 4, PieceBytes: 1}) // not by hand
+	for range 40 {
+		x.change(50, 400)
+	}
+	ctx, before := context.Background(), x.m.Stats()
+	for range 100 {
+		if err := x.m.Idle(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := x.m.Stats()
+	if s.Files >= 4 || s.Compactions == before.Compactions || s.Version == before.Version {
+		t.Errorf("at rest: %+v; when the changes ended: %+v", s, before)
+	}
+	if did := x.step(); did {
+		t.Error("there was something left to do")
+	}
+	if err := x.m.Idle(ctx); err != nil || x.m.Stats() != s {
+		t.Errorf("at rest something was done: %v, %+v, before %+v", err, x.m.Stats(), s)
 	}
 	x.check()
 }
