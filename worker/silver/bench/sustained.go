@@ -24,9 +24,13 @@ type SustainedOptions struct {
 	// Seconds is how long; Interval how long a commit waits for changes.
 	Seconds  int
 	Interval time.Duration
-	Work     string
-	Readers  string
-	Profile  string
+	// Unpaced does not wait: commits follow one another, each with the changes of one interval. What the stream leaves of the table shows sooner so; freshness
+	// says nothing then.
+	Unpaced bool
+	Work    string
+	Readers string
+	Profile string
+	Keep    bool // leave the tables in Work
 }
 
 // Window is what a part of the time gave.
@@ -50,6 +54,11 @@ type SustainedResult struct {
 	CPU, Seconds      float64
 	Compactions       int64
 	RSS               float64 // peak
+	// Version is that of the table when the stream ended. Then no changes came any more, and the owner went on with its upkeep until there was none: Settled
+	// seconds later, with SettledBytes written.
+	Version      int64
+	Settled      float64
+	SettledBytes int64
 }
 
 func runSustained(ctx context.Context, args []string) error {
@@ -62,6 +71,8 @@ func runSustained(ctx context.Context, args []string) error {
 	flags.StringVar(&o.Work, "work", "", "folder to work in (default: a new one, removed afterwards)")
 	flags.StringVar(&o.Readers, "readers", os.Getenv("READERS_HOME"), "folder of delta-rs and DuckDB")
 	flags.StringVar(&o.Profile, "cpuprofile", "", "file for the CPU profile of the stream")
+	flags.BoolVar(&o.Unpaced, "unpaced", false, "do not wait for changes: each commit takes those of one interval (freshness says nothing then)")
+	flags.BoolVar(&o.Keep, "keep", false, "leave the tables in -work, which need not be loaded again then")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -89,9 +100,12 @@ func (o *SustainedOptions) Measure(ctx context.Context) (string, error) {
 	if err := errors.Join(os.RemoveAll(dir), linkTree(base, dir)); err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(dir)
+	if !o.Keep {
+		defer os.RemoveAll(dir)
+	}
 	var r SustainedResult
-	if err := self(ctx, &r, "sustained", dir, strconv.Itoa(o.Keys), strconv.Itoa(o.Rate), strconv.Itoa(o.Seconds), o.Profile, o.Interval.String()); err != nil {
+	if err := self(ctx, &r, "sustained", dir, strconv.Itoa(o.Keys), strconv.Itoa(o.Rate), strconv.Itoa(o.Seconds), o.Profile, o.Interval.String(),
+		strconv.FormatBool(o.Unpaced)); err != nil {
 		return "", fmt.Errorf("stream %d changes a second into %d rows: %w", o.Rate, o.Keys, err)
 	}
 	var b strings.Builder
@@ -102,26 +116,43 @@ func (o *SustainedOptions) Measure(ctx context.Context) (string, error) {
 	}
 	fmt.Fprintf(&b, "\nfreshness p50 %.2f s, p99 %.2f s, max %.2f s; %d changes in %d commits, %.0f MB written, %.2f cores with the generator; peak memory %.0f MB; %d compactions\n",
 		r.P50, r.P99, r.Slowest, r.Changes, r.Commits, float64(r.Bytes)/(1<<20), r.CPU/r.Seconds, r.RSS, r.Compactions)
-	if o.Readers != "" {
-		var read struct {
-			Rows                  int64
-			Ours, Fresh           []float64
-			OursCPU, FreshCPU     []float64
-			OursMB, FreshMB       float64
-			OursFiles, FreshFiles int
-			Equal                 bool
-		}
-		if err := python(ctx, o.Readers, &read, "read.py", filepath.Join(dir, "ours"), filepath.Join(dir, "fresh")); err != nil {
-			return b.String(), fmt.Errorf("read the table: %w", err)
-		}
-		if !read.Equal || read.Rows != int64(o.Keys) {
-			return b.String(), fmt.Errorf("DuckDB reads %d rows, want %d; equal to those that delta-rs wrote: %v", read.Rows, o.Keys, read.Equal)
-		}
-		fmt.Fprintf(&b, "read by DuckDB: %.2f s, %.2f CPU s (%d files, %.0f MB); written anew by delta-rs: %.2f s, %.2f CPU s (%d files, %.0f MB): %.2f times the time, %.2f times the CPU seconds\n",
-			median(read.Ours), median(read.OursCPU), read.OursFiles, read.OursMB, median(read.Fresh), median(read.FreshCPU), read.FreshFiles, read.FreshMB,
-			median(read.Ours)/median(read.Fresh), median(read.OursCPU)/median(read.FreshCPU))
+	if o.Readers == "" {
+		return b.String(), nil
 	}
-	return b.String(), nil
+	then, err := o.read(ctx, dir, r.Version, "then")
+	fmt.Fprintf(&b, "when the stream ended:  %s\n", then)
+	if err != nil {
+		return b.String(), err
+	}
+	after, err := o.read(ctx, dir, -1, "after")
+	fmt.Fprintf(&b, "%4.0f s without changes: %s; %.0f MB written meanwhile\n", r.Settled, after, float64(r.SettledBytes)/(1<<20))
+	return b.String(), err
+}
+
+// read lets delta-rs write the rows of a version anew, and DuckDB read both.
+func (o *SustainedOptions) read(ctx context.Context, dir string, version int64, name string) (string, error) {
+	var read struct {
+		Rows                  int64
+		Ours, Fresh           []float64
+		OursCPU, FreshCPU     []float64
+		OursMB, FreshMB       float64
+		OursFiles, FreshFiles int
+		Dead                  int64
+		Equal                 bool
+	}
+	fresh := filepath.Join(dir, "fresh-"+name)
+	if !o.Keep {
+		defer os.RemoveAll(fresh)
+	}
+	if err := python(ctx, o.Readers, &read, "read.py", filepath.Join(dir, "ours"), fresh, strconv.FormatInt(version, 10)); err != nil {
+		return "", fmt.Errorf("read the table: %w", err)
+	}
+	if !read.Equal || read.Rows != int64(o.Keys) {
+		return "", fmt.Errorf("DuckDB reads %d rows, want %d; equal to those that delta-rs wrote: %v", read.Rows, o.Keys, read.Equal)
+	}
+	return fmt.Sprintf("DuckDB reads it in %.2f s, %.2f CPU s (%d files, %.0f MB, %.1f %% of the rows dead); written anew by delta-rs: %.2f s, %.2f CPU s (%d files, %.0f MB): %.2f times the time, %.2f times the CPU seconds",
+		median(read.Ours), median(read.OursCPU), read.OursFiles, read.OursMB, 100*float64(read.Dead)/float64(read.Rows+read.Dead), median(read.Fresh), median(read.FreshCPU), read.FreshFiles,
+		read.FreshMB, median(read.Ours)/median(read.Fresh), median(read.OursCPU)/median(read.FreshCPU)), nil
 }
 
 // freshBins counts changes by freshness in ms.
@@ -171,7 +202,7 @@ func resident() float64 {
 
 // stream merges what arrives: change i of the stream arrives i/rate seconds after the beginning. A merge takes all that has arrived, and begins not before
 // interval after the one before it; upkeep is done behind the commits, as in a worker.
-func stream(ctx context.Context, dir string, keys, rate, seconds int, interval time.Duration) (SustainedResult, error) {
+func stream(ctx context.Context, dir string, keys, rate, seconds int, interval time.Duration, unpaced bool) (SustainedResult, error) {
 	var out SustainedResult
 	m, c, err := openWith(ctx, dir, silver.Upkeep{})
 	if err != nil {
@@ -189,12 +220,19 @@ func stream(ctx context.Context, dir string, keys, rate, seconds int, interval t
 	began := time.Now()
 	in := make([]connectors.Change, 0, 2*rate)
 	for next := began.Add(interval); out.Changes < total; next = later(next.Add(interval), time.Now()) {
+		wait := time.Until(next)
+		if unpaced {
+			wait = 0
+		}
 		select {
 		case <-ctx.Done():
 			return out, ctx.Err()
-		case <-time.After(time.Until(next)):
+		case <-time.After(wait):
 		}
 		arrived := min(int64(time.Since(began).Seconds()*float64(rate)), total)
+		if unpaced {
+			arrived = min(out.Changes+int64(interval.Seconds()*float64(rate)), total)
+		}
 		in = in[:0]
 		for n := out.Changes; n < arrived; n++ {
 			in = append(in, change(int64(keys)+n, rng.Int64N(int64(keys))+1, connectors.Update))
@@ -230,13 +268,36 @@ func stream(ctx context.Context, dir string, keys, rate, seconds int, interval t
 	}
 	cpu, rss := usage()
 	out.P50, out.P99, out.CPU, out.RSS, out.Seconds = all.quantile(0.5), all.quantile(0.99), cpu-cpu0, rss, time.Since(began).Seconds()
-	out.Bytes, out.Compactions = c.n.Load()-written, m.Stats().Compactions
+	written, out.Bytes, out.Compactions, out.Version = c.n.Load(), c.n.Load()-written, m.Stats().Compactions, m.Stats().Version
+	if out.Settled, err = settle(ctx, m); err != nil {
+		return out, err
+	}
+	out.SettledBytes = c.n.Load() - written
 	return out, m.Close(ctx)
 }
 
+// idleEvery is how often a worker that commits each second looks for changes, and does a step of upkeep where there are none.
+const idleEvery = 500 * time.Millisecond
+
+// settle does what a worker does for a table without changes, until there is nothing to do, and gives the seconds that it took.
+func settle(ctx context.Context, m *silver.Merger) (float64, error) {
+	began := time.Now()
+	for {
+		did, err := m.Maintain(ctx)
+		if err != nil || !did {
+			return time.Since(began).Seconds(), err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(idleEvery):
+		}
+	}
+}
+
 func sustainedStep(ctx context.Context, dir string, nums [3]int, more []string) error {
-	if len(more) < 2 {
-		return errors.New("the step needs a file for the profile, and an interval")
+	if len(more) < 3 {
+		return errors.New("the step needs a file for the profile, an interval, and whether not to wait for changes")
 	}
 	interval, err := time.ParseDuration(more[1])
 	if err != nil {
@@ -246,7 +307,7 @@ func sustainedStep(ctx context.Context, dir string, nums [3]int, more []string) 
 	if err != nil {
 		return err
 	}
-	out, err := stream(ctx, dir, nums[0], nums[1], nums[2], interval)
+	out, err := stream(ctx, dir, nums[0], nums[1], nums[2], interval, more[2] == "true")
 	stop()
 	if err != nil {
 		return err
