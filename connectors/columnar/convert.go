@@ -3,10 +3,10 @@ package columnar
 import (
 	"fmt"
 	"math"
-	"math/big"
 
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
 
+	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar/parquet"
 	"sluice.io/sluice/connectors/schema"
 )
@@ -279,9 +279,5 @@ func tooLong(b []byte) error {
 	if len(b) > 64 {
 		return fmt.Errorf("%w: decimal of %d bytes", ErrType, len(b))
 	}
-	n := new(big.Int).SetBytes(b)
-	if b[0]&0x80 != 0 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
-	}
-	return fmt.Errorf("%w: decimal %s is longer than 38 digits", ErrType, n)
+	return fmt.Errorf("%w: decimal %s is longer than 38 digits", ErrType, connectors.Unscaled(string(b)))
 }

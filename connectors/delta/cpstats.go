@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar/parquet"
 )
 
@@ -130,7 +131,7 @@ func (c *cursor) appendJSON(dst []byte) ([]byte, bool) {
 	case parquet.LogicalString:
 		return appendJSONString(dst, unsafeString(c.view())), true
 	case parquet.LogicalDecimal:
-		return appendDecimal(dst, twosComplement(c.view()), int(c.leaf.Scale)), true
+		return appendDecimal(dst, connectors.Unscaled(string(c.view())), int(c.leaf.Scale)), true
 	}
 	return dst, false
 }
@@ -157,14 +158,6 @@ func appendStatsTime(dst []byte, v int64, unit parquet.Unit, utc bool) []byte {
 		layout += "Z"
 	}
 	return append(at.UTC().AppendFormat(append(dst, '"'), layout), '"')
-}
-
-func twosComplement(b []byte) *big.Int {
-	v := new(big.Int).SetBytes(b)
-	if len(b) > 0 && b[0]&0x80 != 0 {
-		v.Sub(v, new(big.Int).Lsh(big.NewInt(1), uint(len(b))*8))
-	}
-	return v
 }
 
 func appendDecimal(dst []byte, unscaled *big.Int, scale int) []byte {

@@ -166,21 +166,12 @@ func celList(kids []connectors.Value, typ func(int) *schema.Type) ref.Val {
 	return types.NewRefValList(types.DefaultTypeAdapter, out)
 }
 
-// unscaled gives the number of a Decimal without its point.
-func unscaled(v *connectors.Value) *big.Int {
-	n := new(big.Int).SetBytes([]byte(v.Str))
-	if v.Str != "" && v.Str[0] >= 0x80 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(v.Str))))
-	}
-	return n
-}
-
 func rational(v *connectors.Value) *big.Rat {
 	scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(max(v.Int, -v.Int)), nil)
 	if v.Int < 0 {
-		return new(big.Rat).SetInt(scale.Mul(scale, unscaled(v)))
+		return new(big.Rat).SetInt(scale.Mul(scale, connectors.Unscaled(v.Str)))
 	}
-	return new(big.Rat).SetFrac(unscaled(v), scale)
+	return new(big.Rat).SetFrac(connectors.Unscaled(v.Str), scale)
 }
 
 // decimalText writes a Decimal with all digits of its scale.

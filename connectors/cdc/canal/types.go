@@ -148,7 +148,7 @@ func convert(s string, t schema.Type, r *js.Reader) (v connectors.Value, rescued
 		if !ok {
 			return v, false, fmt.Errorf("%q is no %s", s, t)
 		}
-		b := r.Keep(js.AppendInt(nil, exact))
+		b := r.Keep(connectors.AppendUnscaled(nil, exact))
 		if !typed.Fits(b, t.Precision) {
 			return connectors.NullValue(), true, nil
 		}

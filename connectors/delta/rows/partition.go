@@ -113,28 +113,7 @@ func parseDecimal(text string, t schema.Type) (v connectors.Value, ok bool) {
 	if new(big.Int).Abs(n).Cmp(new(big.Int).Exp(ten, big.NewInt(int64(t.Precision)), nil)) >= 0 {
 		return v, false
 	}
-	return connectors.Dec(twosComplement(n), t.Scale), true
-}
-
-func twosComplement(n *big.Int) string {
-	size := n.BitLen()/8 + 1
-	m := new(big.Int).Set(n)
-	if n.Sign() < 0 {
-		m.Add(m, new(big.Int).Lsh(big.NewInt(1), uint(8*size)))
-	}
-	b := m.FillBytes(make([]byte, size))
-	for len(b) > 1 && (b[0] == 0 && b[1]&0x80 == 0 || b[0] == 0xff && b[1]&0x80 != 0) {
-		b = b[1:]
-	}
-	return string(b)
-}
-
-func fromTwosComplement(s string) *big.Int {
-	n := new(big.Int).SetBytes([]byte(s))
-	if s != "" && s[0]&0x80 != 0 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(s))))
-	}
-	return n
+	return connectors.Dec(string(connectors.AppendUnscaled(nil, n)), t.Scale), true
 }
 
 // parseDate reads [+-]YYYY…-MM-DD.

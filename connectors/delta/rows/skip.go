@@ -96,10 +96,10 @@ func nudge(v connectors.Value, sign int64) connectors.Value {
 	if v.State != connectors.Present {
 		return v
 	}
-	n := fromTwosComplement(v.Str)
+	n := connectors.Unscaled(v.Str)
 	slack := new(big.Int).Abs(n)
 	slack.Rsh(slack, 50).Add(slack, big.NewInt(1))
-	return connectors.Dec(twosComplement(n.Add(n, slack.Mul(slack, big.NewInt(sign)))), int(v.Int))
+	return connectors.Dec(string(connectors.AppendUnscaled(nil, n.Add(n, slack.Mul(slack, big.NewInt(sign))))), int(v.Int))
 }
 
 // keyTypeChanges is the metadata of a field that says which types it had.

@@ -6,7 +6,6 @@ import (
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/schema"
-	"sluice.io/sluice/worker/silver/fold"
 )
 
 const microsPerDay = 86_400_000_000
@@ -170,7 +169,7 @@ func asInt(v connectors.Value) (int64, bool) {
 		if !ok {
 			return 0, false
 		}
-		n := fold.BigOf(d.Str)
+		n := connectors.Unscaled(d.Str)
 		return n.Int64(), n.IsInt64()
 	}
 	return 0, false
@@ -206,7 +205,7 @@ func asDecimal(v connectors.Value, t schema.Type) (connectors.Value, bool) {
 		if int(v.Int) == t.Scale && len(v.Str)*12 <= t.Precision*5 {
 			return v, true // 2.408 digits a byte: it cannot be too long
 		}
-		n, scale = fold.BigOf(v.Str), int(v.Int)
+		n, scale = connectors.Unscaled(v.Str), int(v.Int)
 	case integral(v.Kind):
 		n = big.NewInt(v.Int)
 	default:
@@ -233,7 +232,7 @@ func asDecimal(v connectors.Value, t schema.Type) (connectors.Value, bool) {
 	if new(big.Int).Abs(n).Cmp(pow10(t.Precision)) >= 0 {
 		return v, false
 	}
-	return connectors.Dec(fold.BigBytes(n), t.Scale), true
+	return connectors.Dec(string(connectors.AppendUnscaled(nil, n)), t.Scale), true
 }
 
 func pow10(n int) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil) }
@@ -254,7 +253,7 @@ func TypeOf(v connectors.Value) schema.Type {
 	}
 	switch v.Kind {
 	case schema.Decimal:
-		n := new(big.Int).Abs(fold.BigOf(v.Str))
+		n := new(big.Int).Abs(connectors.Unscaled(v.Str))
 		p, s := len(n.String()), int(v.Int)
 		if s < 0 {
 			p, s = p-s, 0

@@ -11,7 +11,6 @@ import (
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/schema"
-	"sluice.io/sluice/worker/silver/fold"
 )
 
 // AppendJSON appends a value as JSON: numbers with all their digits, binary as base64, dates and times as ISO text, floats
@@ -81,7 +80,7 @@ func appendText(dst []byte, s string) []byte {
 }
 
 func decimalText(unscaled string, scale int) string {
-	n := fold.BigOf(unscaled)
+	n := connectors.Unscaled(unscaled)
 	if scale <= 0 {
 		return n.String() + strings.Repeat("0", -scale)
 	}
@@ -200,5 +199,5 @@ func parseDecimal(raw string) (connectors.Value, bool) {
 	if !ok {
 		return connectors.Value{}, false
 	}
-	return connectors.Dec(fold.BigBytes(n), len(frac)), true
+	return connectors.Dec(string(connectors.AppendUnscaled(nil, n)), len(frac)), true
 }

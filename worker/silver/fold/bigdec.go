@@ -3,6 +3,8 @@ package fold
 import (
 	"encoding/binary"
 	"math/big"
+
+	"sluice.io/sluice/connectors"
 )
 
 var ten = big.NewInt(10)
@@ -10,7 +12,7 @@ var ten = big.NewInt(10)
 // appendBigDecimal is appendDecimal for unscaled values of more than eight bytes. It meets the same canonical form: trailing
 // zeros removed, integers that fit an int64 as integers.
 func appendBigDecimal(dst []byte, unscaled string, scale int) []byte {
-	n := BigOf(unscaled)
+	n := connectors.Unscaled(unscaled)
 	var q, r big.Int
 	for scale > 0 && n.Sign() != 0 {
 		q.QuoRem(n, ten, &r)
@@ -40,34 +42,4 @@ func appendBigDecimal(dst []byte, unscaled string, scale int) []byte {
 	dst = binary.AppendVarint(dst, int64(scale))
 	dst = binary.AppendUvarint(dst, uint64(len(text)))
 	return append(dst, text...)
-}
-
-// BigOf gives the number of a big-endian two's complement.
-func BigOf(unscaled string) *big.Int {
-	n := new(big.Int).SetBytes([]byte(unscaled))
-	if len(unscaled) > 0 && unscaled[0]&0x80 != 0 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(len(unscaled))*8))
-	}
-	return n
-}
-
-// BigBytes gives the shortest big-endian two's complement of a number.
-func BigBytes(n *big.Int) string {
-	if n.Sign() == 0 {
-		return "\x00"
-	}
-	if n.Sign() > 0 {
-		b := n.Bytes()
-		if b[0]&0x80 != 0 {
-			b = append([]byte{0}, b...)
-		}
-		return string(b)
-	}
-	size := uint(n.BitLen()/8 + 1)
-	m := new(big.Int).Add(n, new(big.Int).Lsh(big.NewInt(1), size*8))
-	b := m.Bytes()
-	for len(b) > 1 && b[0] == 0xff && b[1]&0x80 != 0 {
-		b = b[1:]
-	}
-	return string(b)
 }

@@ -31,7 +31,7 @@ func AppendOrdered(dst []byte, v *connectors.Value) []byte {
 		digits, negative := strings.CutPrefix(text, "-")
 		return appendNumber(dst, negative, digits, len(digits))
 	case schema.Decimal:
-		digits, negative := strings.CutPrefix(BigOf(v.Str).String(), "-")
+		digits, negative := strings.CutPrefix(connectors.Unscaled(v.Str).String(), "-")
 		return appendNumber(dst, negative, digits, len(digits)-int(v.Int))
 	case schema.Float, schema.Double:
 		f := v.Float64()

@@ -21,7 +21,7 @@ func TestAppendOrdered(t *testing.T) {
 			return connectors.Int(schema.Long, rapid.OneOf(rapid.Int64(), rapid.Int64Range(-20, 20)).Draw(t, "long"))
 		case 1:
 			n := big.NewInt(rapid.OneOf(rapid.Int64(), rapid.Int64Range(-200, 200)).Draw(t, "unscaled"))
-			return connectors.Dec(BigBytes(n), rapid.IntRange(0, 6).Draw(t, "scale"))
+			return connectors.Dec(string(connectors.AppendUnscaled(nil, n)), rapid.IntRange(0, 6).Draw(t, "scale"))
 		}
 		return connectors.Float(float64(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "double")) / 1024)
 	})
@@ -30,7 +30,7 @@ func TestAppendOrdered(t *testing.T) {
 		case schema.Long:
 			return new(big.Rat).SetInt64(v.Int)
 		case schema.Decimal:
-			return new(big.Rat).SetFrac(BigOf(v.Str), new(big.Int).Exp(big.NewInt(10), big.NewInt(v.Int), nil))
+			return new(big.Rat).SetFrac(connectors.Unscaled(v.Str), new(big.Int).Exp(big.NewInt(10), big.NewInt(v.Int), nil))
 		}
 		return new(big.Rat).SetFloat64(v.Float64())
 	}

@@ -4,6 +4,8 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"sluice.io/sluice/connectors"
 )
 
 // maxScale bounds the zeros that a scale may add to a number's text.
@@ -29,35 +31,6 @@ func SmallInt(b string) (int64, bool) {
 	return n, true
 }
 
-// BigInt gives the number of a two's complement text.
-func BigInt(b string) *big.Int {
-	n := new(big.Int).SetBytes([]byte(b))
-	if len(b) > 0 && b[0] >= 0x80 {
-		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(len(b))*8))
-	}
-	return n
-}
-
-// AppendInt appends n as minimal big-endian two's complement.
-func AppendInt(dst []byte, n *big.Int) []byte {
-	switch n.Sign() {
-	case 0:
-		return append(dst, 0)
-	case 1:
-		if n.BitLen()%8 == 0 {
-			dst = append(dst, 0)
-		}
-		return append(dst, n.Bytes()...)
-	}
-	bits := new(big.Int).Not(n).BitLen() // of -n-1
-	size := bits/8 + 1
-	m := new(big.Int).Add(n, new(big.Int).Lsh(big.NewInt(1), uint(size)*8))
-	at := len(dst)
-	dst = append(dst, make([]byte, size)...)
-	m.FillBytes(dst[at:])
-	return dst
-}
-
 // AppendDecimal appends the digits of a decimal, without exponent.
 func AppendDecimal(dst []byte, unscaled string, scale int) []byte {
 	var digits string
@@ -69,7 +42,7 @@ func AppendDecimal(dst []byte, unscaled string, scale int) []byte {
 		var buf [20]byte
 		digits = string(strconv.AppendInt(buf[:0], n, 10))
 	} else {
-		n := BigInt(unscaled)
+		n := connectors.Unscaled(unscaled)
 		neg = n.Sign() < 0
 		digits = new(big.Int).Abs(n).String()
 	}

@@ -117,7 +117,7 @@ func TestDecimals(t *testing.T) {
 		b := rapid.SliceOfN(rapid.Byte(), 1, 20).Draw(t, "unscaled")
 		scale := rapid.IntRange(-5, 30).Draw(t, "scale")
 		text := string(AppendDecimal(nil, string(b), scale))
-		want := new(big.Rat).SetInt(BigInt(string(b)))
+		want := new(big.Rat).SetInt(connectors.Unscaled(string(b)))
 		p := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(scale, -scale))), nil)
 		if scale > 0 {
 			want.Quo(want, new(big.Rat).SetInt(p))
@@ -128,12 +128,12 @@ func TestDecimals(t *testing.T) {
 		if !ok || got.Cmp(want) != 0 {
 			t.Fatalf("%x scale %d is %s, want %s", b, scale, text, want)
 		}
-		again := string(AppendInt(nil, BigInt(string(b))))
+		again := string(connectors.AppendUnscaled(nil, connectors.Unscaled(string(b))))
 		if again != MinimalInt(string(b)) {
 			t.Fatalf("%x comes back as %x, want %x", b, again, MinimalInt(string(b)))
 		}
 		n, s, ok := ParseDecimal(text)
-		if back, same := Rescale(n, s, max(scale, 0)); !ok || !same || (scale >= 0 && back.Cmp(BigInt(string(b))) != 0) {
+		if back, same := Rescale(n, s, max(scale, 0)); !ok || !same || (scale >= 0 && back.Cmp(connectors.Unscaled(string(b))) != 0) {
 			t.Fatalf("%s is read as %v scale %d", text, n, s)
 		}
 	})

@@ -57,11 +57,11 @@ func TestNegativeScaleOfPostgres(t *testing.T) {
 		sent := new(big.Int).Mul(big.NewInt(whole), zeros)
 		var r js.Reader
 		var v connectors.Value
-		text := `"` + base64.StdEncoding.EncodeToString(js.AppendInt(nil, sent)) + `"`
+		text := `"` + base64.StdEncoding.EncodeToString(connectors.AppendUnscaled(nil, sent)) + `"`
 		if end := typ.Value(&r, text, 0, &v, 0); end != len(text) {
 			t.Fatalf("%d: %v", whole, r.Err)
 		}
-		want := connectors.Dec(string(js.AppendInt(nil, big.NewInt(whole))), 0)
+		want := connectors.Dec(string(connectors.AppendUnscaled(nil, big.NewInt(whole))), 0)
 		if precision == "40" {
 			want = connectors.Text("1200")
 		}

@@ -301,7 +301,7 @@ func Fits(unscaled string, precision int) bool {
 	if len(unscaled) > 16 || precision >= len(pow10) {
 		return len(unscaled) <= 16
 	}
-	return js.BigInt(unscaled).CmpAbs(pow10[precision]) < 0
+	return connectors.Unscaled(unscaled).CmpAbs(pow10[precision]) < 0
 }
 
 func (t *Type) decimalValue(r *js.Reader, s string, i int, v *connectors.Value, col int) int {
@@ -337,16 +337,16 @@ func (t *Type) decimalValue(r *js.Reader, s string, i int, v *connectors.Value, 
 			*v = connectors.Value{State: connectors.Null}
 			return end
 		}
-		unscaled = r.Keep(js.AppendInt(nil, n))
+		unscaled = r.Keep(connectors.AppendUnscaled(nil, n))
 	}
 	if t.toWhole {
-		n, ok := js.Rescale(js.BigInt(unscaled), scale, 0)
+		n, ok := js.Rescale(connectors.Unscaled(unscaled), scale, 0)
 		if !ok {
 			r.Rescue(col, string(js.AppendDecimal(nil, unscaled, scale)))
 			*v = connectors.Value{State: connectors.Null}
 			return end
 		}
-		unscaled, scale = r.Keep(js.AppendInt(nil, n)), 0
+		unscaled, scale = r.Keep(connectors.AppendUnscaled(nil, n)), 0
 	}
 	if t.conv == convDecimalText {
 		v.State, v.Kind, v.Str = connectors.Present, schema.String, r.Keep(js.AppendDecimal(nil, unscaled, scale))
