@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
 	"net/url"
 	"strings"
@@ -140,7 +141,11 @@ func Inline(v *roaring64.Bitmap) (Descriptor, error) {
 func Read(ctx context.Context, bucket store.Bucket, tablePath string, d Descriptor) (*roaring64.Bitmap, error) {
 	v, err := read(ctx, bucket, tablePath, d)
 	if err != nil {
-		return nil, fmt.Errorf("deletion vector %s: %w", d.UniqueID(), err)
+		id := d.UniqueID()
+		if len(id) > 80 { // an inline vector is its own name
+			id = id[:80] + "…"
+		}
+		return nil, fmt.Errorf("deletion vector %s: %w", id, err)
 	}
 	return v, nil
 }
@@ -164,19 +169,14 @@ func read(ctx context.Context, bucket store.Bucket, tablePath string, d Descript
 		if err != nil {
 			return nil, err
 		}
-		var offset int64
 		if d.Offset != nil {
-			offset = int64(*d.Offset)
+			payload, err = readFrame(ctx, bucket, key, int64(*d.Offset), d.SizeInBytes)
+		} else if payload, err = readFrame(ctx, bucket, key, 0, d.SizeInBytes); errors.Is(err, ErrCorrupt) {
+			// Absent is 0 by the protocol, where a file has its version, and the first vector, 1, to some writers.
+			payload, err = readFrame(ctx, bucket, key, 1, d.SizeInBytes)
 		}
-		if offset < 0 {
-			return nil, fmt.Errorf("%w: offset %d", ErrCorrupt, offset)
-		}
-		b, err := bucket.ReadRange(ctx, key, offset, int64(d.SizeInBytes)+8)
 		if err != nil {
-			return nil, fmt.Errorf("read %s at byte %d: %w", key, offset, err)
-		}
-		if payload, err = unframe(b, int(d.SizeInBytes)); err != nil {
-			return nil, fmt.Errorf("%s at byte %d: %w", key, offset, err)
+			return nil, err
 		}
 	}
 	v, err := Unmarshal(payload)
@@ -187,6 +187,28 @@ func read(ctx context.Context, bucket store.Bucket, tablePath string, d Descript
 		return nil, fmt.Errorf("%w: %d rows, the descriptor says %d", ErrCorrupt, n, d.Cardinality)
 	}
 	return v, nil
+}
+
+// readFrame gives the payload of a vector that begins at a byte of a file.
+func readFrame(ctx context.Context, bucket store.Bucket, key string, offset int64, size int32) ([]byte, error) {
+	if offset < 0 {
+		return nil, fmt.Errorf("%w: offset %d", ErrCorrupt, offset)
+	}
+	b, err := bucket.ReadRange(ctx, key, offset, int64(size)+8)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		// A file that is too short stays so; an answer that was cut off does not.
+		if info, serr := bucket.Stat(ctx, key); serr == nil && info.Size < offset+int64(size)+8 {
+			return nil, fmt.Errorf("%s at byte %d: %w: the file ends at byte %d", key, offset, ErrCorrupt, info.Size)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("at byte %d: %w", offset, err)
+	}
+	p, err := unframe(b, int(size))
+	if err != nil {
+		return nil, fmt.Errorf("%s at byte %d: %w", key, offset, err)
+	}
+	return p, nil
 }
 
 // unframe checks length and checksum around a payload.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -37,6 +38,10 @@ func (m *mem) ReadRange(_ context.Context, key string, at, n int64) ([]byte, err
 		return nil, io.ErrUnexpectedEOF
 	}
 	return b[at : at+n], nil
+}
+
+func (m *mem) Stat(_ context.Context, key string) (store.Info, error) {
+	return store.Info{Key: key, Size: int64(len(m.objects[key]))}, nil
 }
 
 func (m *mem) List(context.Context, string, string) iter.Seq2[store.Info, error] { return nil }
@@ -146,6 +151,25 @@ func TestWriteAndReadBack(t *testing.T) {
 		if !failed {
 			t.Fatalf("a flipped bit in byte %d is not noticed", i+1)
 		}
+	}
+	b.objects[key] = data
+	first := ds[0]
+	first.Offset = nil // 0 to the protocol, the first vector to some writers
+	if got, err := Read(ctx, b, "t", first); err != nil || !got.Equals(in[0]) {
+		t.Errorf("without offset: %v, %v", got, err)
+	}
+	b.objects[key] = data[:*ds[2].Offset+20]
+	if _, err := Read(ctx, b, "t", ds[2]); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a file that was cut: %v", err)
+	}
+	wrong, err := Inline(in[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong.PathOrInlineDv += strings.Repeat("00000", 10_000)
+	wrong.Cardinality++
+	if _, err := Read(ctx, b, "t", wrong); !errors.Is(err, ErrCorrupt) || len(err.Error()) > 300 {
+		t.Errorf("inline: %.400v", err)
 	}
 	if _, _, err := Write(ctx, b, "t", []*roaring64.Bitmap{roaring64.New()}); err == nil {
 		t.Error("an empty vector was written")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
@@ -94,10 +95,10 @@ func openObject(ctx context.Context, t *delta.Table, key string, size int64) (*c
 		r, size = bytes.NewReader(b), int64(len(b))
 	}
 	f, err := columnar.OpenFile(ctx, r, size)
-	if err != nil && errors.Is(err, parquet.ErrCorrupt) {
+	if errors.Is(err, parquet.ErrCorrupt) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		// The log may be wrong about the size.
 		if st, serr := t.Bucket().Stat(ctx, key); serr == nil && st.Size != size {
-			err = fmt.Errorf("the file has %d bytes, the log says %d: %w", st.Size, size, err)
+			err = fmt.Errorf("%w: the file has %d bytes, the log says %d: %w", parquet.ErrCorrupt, st.Size, size, err)
 		}
 	}
 	if err != nil {
@@ -129,7 +130,14 @@ func DeletedRows(ctx context.Context, t *delta.Table, a *delta.Add) (*roaring64.
 	v, err := dv.Read(ctx, t.Bucket(), t.Path(), *a.DeletionVector)
 	if err != nil {
 		if errors.Is(err, dv.ErrCorrupt) {
-			return nil, &delta.CorruptError{Table: t.URL(), Version: -1, File: a.Path, Offset: -1, Err: err}
+			c := &delta.CorruptError{Table: t.URL(), Version: -1, File: a.Path, Offset: -1, Err: err}
+			if key, kerr := dv.Key(t.Bucket().URL(), t.Path(), *a.DeletionVector); kerr == nil {
+				c.File, c.Err = strings.TrimPrefix(key, t.Path()+"/"), fmt.Errorf("for data file %s: %w", a.Path, err)
+				if a.DeletionVector.Offset != nil {
+					c.Offset = int64(*a.DeletionVector.Offset)
+				}
+			}
+			return nil, c
 		}
 		return nil, fmt.Errorf("table %s: file %s: %w", t.URL(), a.Path, err)
 	}
