@@ -14,6 +14,7 @@ import (
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/delta/rows"
+	"sluice.io/sluice/connectors/store/mem"
 )
 
 // TestOptimizeBesideDeletes lets optimizers run while others delete rows by vectors: no run fails, and what was deleted stays deleted, in whatever
@@ -121,4 +122,36 @@ func find(ctx context.Context, s *delta.Snapshot, id int64) (*delta.Add, int64, 
 		}
 	}
 	return nil, 0, fmt.Errorf("row %d is not there in version %d", id, s.Version)
+}
+
+// TestOptimizeBesideACopyOnWriteDelete: where the table has no deletion vectors, rows of a file that was rewritten meanwhile can't be deleted in the
+// new file: the run drops its work and says that it lost, and the deleted rows stay deleted.
+func TestOptimizeBesideACopyOnWriteDelete(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	tab, err := delta.Create(ctx, mem.New("lake"), "t", delta.CreateOptions{Schema: sc, PartitionColumns: []string{"p"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := add(t, tab.Cached(), "a", "x", 1, 2, 3)
+	s = add(t, s, "b", "x", 4, 5, 6)
+	w, err := Rewrite(ctx, s, Plan(s, Options{})[0], Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The other writer: a becomes a2 without row 2.
+	next := add(t, s, "a2", "x", 1, 3)
+	c := tab.NewCommit(next)
+	old, _ := next.File("a")
+	c.Remove(old)
+	s = must(t, c.Do(ctx))
+	if out := w.Commit(ctx, Options{}); out.Kind != delta.Conflict || !errors.Is(out.Err, delta.ErrConcurrentRemove) {
+		t.Fatalf("%s: %v", out.Kind, out.Err)
+	}
+	if s, err = tab.Snapshot(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ids(t, s), []string{`{"id":1,"p":"x"}`, `{"id":3,"p":"x"}`, `{"id":4,"p":"x"}`, `{"id":5,"p":"x"}`, `{"id":6,"p":"x"}`}; !slices.Equal(got, want) {
+		t.Errorf("rows %q", got)
+	}
 }

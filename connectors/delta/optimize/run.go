@@ -267,6 +267,9 @@ func (w *Rewritten) commitOn(ctx context.Context, s *delta.Snapshot, o Options) 
 	}
 	w.carried = int64(gone.GetCardinality())
 	w.committed = w.rows - w.carried
+	if w.carried > 0 && w.committed > 0 && !(s.Protocol.Has(delta.FeatureDeletionVectors) && s.PropertyIs(delta.PropEnableDVs)) {
+		return nil, fmt.Errorf("%w: rows of the bin were deleted, which a table without deletion vectors can't carry over", delta.ErrConcurrentRemove)
+	}
 	added := 0
 	if w.committed > 0 {
 		out := w.out
