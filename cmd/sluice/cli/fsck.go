@@ -107,9 +107,6 @@ func (r *fsckReport) files(ctx context.Context, s *delta.Snapshot, o rows.FsckOp
 		if err != nil {
 			return nil, err
 		}
-		if f.Trouble == rows.Unreferenced {
-			continue // vacuum's work, or a commit under way
-		}
 		found = append(found, f)
 		r.Problems = append(r.Problems, fsckProblem{string(f.Trouble), f.File, f.Text})
 	}

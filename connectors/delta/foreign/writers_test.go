@@ -171,9 +171,7 @@ func (k *kit) follow(e *engine, at, op string) {
 	k.s = s
 	for f, err := range rows.Fsck(k.ctx, s, rows.FsckOptions{Deep: true}) {
 		k.must(err)
-		if f.Trouble != rows.Unreferenced {
-			k.Errorf("%s %s: fsck: %+v", k.tab.Path(), when, f)
-		}
+		k.Errorf("%s %s: fsck: %+v", k.tab.Path(), when, f)
 	}
 	if got, want := ours(k, k.tab.Bucket(), k.tab.Path(), -1, ""), k.read(e, at, when); !slices.Equal(got, want) {
 		k.Errorf("%s %s: %d rows, %s reads %d\n%s", k.tab.Path(), when, len(got), e.name, len(want), firstDifferences(got, want))

@@ -11,7 +11,9 @@ import (
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/columnar/parquet"
 	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/schema"
 	"sluice.io/sluice/connectors/store"
 )
@@ -29,17 +31,18 @@ const (
 	WrongSize      Trouble = "wrong-size"      // it has another size than the log says
 	WrongCount     Trouble = "wrong-count"     // it has another number of rows than its statistics say
 	WrongStats     Trouble = "wrong-stats"     // its statistics do not hold for its rows: readers may skip rows that are wanted
-	Unreferenced   Trouble = "unreferenced"    // a file that no live version refers to; vacuum's work
+	Unreachable    Trouble = "unreachable"     // it, or its deletion vector, lies where this software does not look: in another bucket, say
+	Unsupported    Trouble = "unsupported"     // it is written in a way that is not read here
 )
 
 // Finding is one thing that is wrong with a table.
 type Finding struct {
 	Trouble Trouble
-	// File is the path in the log, or for Unreferenced the key.
+	// File is the path in the log.
 	File string
 	// Text says what was found, in a sentence.
 	Text string
-	// Add is the file's action; nil for Unreferenced.
+	// Add is the file's action.
 	Add *delta.Add
 }
 
@@ -111,7 +114,7 @@ func (c *checker) file(a *delta.Add) error {
 	}
 	key, err := t.ObjectKey(a.Path)
 	if err != nil {
-		c.note(MissingFile, a, "%v", err)
+		c.note(Unreachable, a, "%v", err)
 		return nil
 	}
 	st, err := t.Bucket().Stat(c.ctx, key)
@@ -127,11 +130,7 @@ func (c *checker) file(a *delta.Add) error {
 	}
 	f, err := openObject(c.ctx, t, key, st.Size)
 	if err != nil {
-		if c.environment(err) {
-			return err
-		}
-		c.note(CorruptFile, a, "%v", err)
-		return nil
+		return c.unread(a, err)
 	}
 	if n, ok := a.NumRecords(); ok && n != f.NumRows() {
 		c.note(WrongCount, a, "%d rows, its statistics say %d", f.NumRows(), n)
@@ -148,10 +147,22 @@ func (c *checker) file(a *delta.Add) error {
 	return c.rows(a, f, sc)
 }
 
-// environment tells errors of the store from those of the file.
-func (c *checker) environment(err error) bool {
+// unread notes why a file could not be read, unless the error is of the store.
+func (c *checker) unread(a *delta.Add, err error) error {
 	var corrupt *delta.CorruptError
-	return c.ctx.Err() != nil || errors.Is(err, store.ErrPermission) || !errors.As(err, &corrupt) && !errors.Is(err, columnar.ErrType) && !errors.Is(err, store.ErrNotFound)
+	switch {
+	case c.ctx.Err() != nil || errors.Is(err, store.ErrPermission):
+		return err
+	case errors.Is(err, columnar.ErrType):
+		c.note(WrongColumns, a, "%v", err)
+	case errors.Is(err, parquet.ErrUnsupported):
+		c.note(Unsupported, a, "%v", err)
+	case errors.As(err, &corrupt), errors.Is(err, store.ErrNotFound):
+		c.note(CorruptFile, a, "%v", err)
+	default:
+		return err
+	}
+	return nil
 }
 
 func (c *checker) vector(a *delta.Add, n int64) error {
@@ -161,10 +172,14 @@ func (c *checker) vector(a *delta.Add, n int64) error {
 	v, err := DeletedRows(c.ctx, c.s.Table(), a)
 	if err != nil {
 		var corrupt *delta.CorruptError
-		if !errors.As(err, &corrupt) && !errors.Is(err, store.ErrNotFound) {
+		switch {
+		case errors.Is(err, dv.ErrUnsupported):
+			c.note(Unreachable, a, "%v", err)
+		case errors.As(err, &corrupt), errors.Is(err, store.ErrNotFound):
+			c.note(CorruptVector, a, "%v", err)
+		default:
 			return err
 		}
-		c.note(CorruptVector, a, "%v", err)
 		return nil
 	}
 	if !v.IsEmpty() && v.Maximum() >= uint64(n) {
@@ -185,16 +200,7 @@ func (c *checker) rows(a *delta.Add, f *columnar.File, sc schema.Schema) error {
 	w := newWitness(sc, c.layout.mapping)
 	for b, err := range f.Read(c.ctx, o) {
 		if err != nil {
-			err = fileError(c.s.Table(), a.Path, err)
-			if c.environment(err) {
-				return err
-			}
-			if errors.Is(err, columnar.ErrType) {
-				c.note(WrongColumns, a, "%v", err)
-			} else {
-				c.note(CorruptFile, a, "%v", err)
-			}
-			return nil
+			return c.unread(a, fileError(c.s.Table(), a.Path, err))
 		}
 		w.add(b)
 	}
