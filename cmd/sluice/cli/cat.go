@@ -35,18 +35,19 @@ func (f *rowFlags) add(c *cobra.Command) {
 	c.Flags().Int64Var(&f.limit, "limit", 0, "how many rows at most; 0: all")
 }
 
-// scan calls visit with each row as canonical JSON, which is only valid during the call, until it gives false.
-func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, visit func(line []byte) (bool, error)) (schema.Schema, error) {
+// scan gives the names of the columns, then each row as canonical JSON, which is only valid during the call.
+func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, begin func(columns []string), row func(line []byte) error) error {
 	o := rows.Options{Columns: f.columns, Reuse: true}
 	sc, err := o.Schema(s)
 	if err != nil {
-		return sc, fmt.Errorf("%w; there are: %s", err, strings.Join(columnNames(s.Schema()), ", "))
+		return fmt.Errorf("%w; there are: %s", err, strings.Join(columnNames(s.Schema()), ", "))
 	}
 	if f.where != "" {
 		if o.Where, err = rows.ParsePredicate(f.where, s.Schema()); err != nil {
-			return sc, usageError{fmt.Errorf("--where: %w", err)}
+			return usageError{fmt.Errorf("--where: %w", err)}
 		}
 	}
+	begin(columnNames(sc))
 	var line []byte
 	n := int64(0)
 	total, exact := s.NumRecords()
@@ -58,30 +59,29 @@ func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, visit func(line 
 	}
 	for batch, err := range rows.Scan(ctx, s, o) {
 		if err != nil {
-			return sc, err
+			return err
 		}
 		for i := range int(batch.Record.NumRows()) {
 			if f.limit > 0 && n >= f.limit {
-				return sc, nil
+				return nil
 			}
 			if line, err = columnar.AppendCanonicalJSON(line[:0], batch.Record, sc, i); err != nil {
-				return sc, err
+				return err
 			}
-			more, err := visit(line)
-			if err != nil || !more {
-				return sc, err
+			if err := row(line); err != nil {
+				return err
 			}
 			n++
 		}
 		f.bar.set(n, total)
 	}
-	return sc, ctx.Err()
+	return ctx.Err()
 }
 
-// changes calls visit with each row change of a range of versions, as scan does.
-func (f *rowFlags) changes(ctx context.Context, t *delta.Table, feed string, visit func([]byte) error) (schema.Schema, error) {
+// changes prints the row changes of a range of versions.
+func (f *rowFlags) changes(ctx context.Context, t *delta.Table, feed string, p printer) error {
 	if f.version >= 0 || f.asOf != "" || f.where != "" {
-		return schema.Schema{}, usagef("--cdf names versions itself, and takes no --version, --as-of or --where")
+		return usagef("--cdf names versions itself, and takes no --version, --as-of or --where")
 	}
 	from, to, _ := strings.Cut(feed, ":")
 	o := cdf.Options{To: -1, Columns: f.columns}
@@ -90,36 +90,37 @@ func (f *rowFlags) changes(ctx context.Context, t *delta.Table, feed string, vis
 		o.To, err = strconv.ParseInt(to, 10, 64)
 	}
 	if err != nil || o.From < 0 {
-		return schema.Schema{}, usagef("--cdf is %q: give FROM:TO, two versions", feed)
+		return usagef("--cdf is %q: give FROM:TO, two versions", feed)
 	}
 	shape, err := cdf.Shape(ctx, t, o)
 	if err != nil {
-		return schema.Schema{}, err
+		return err
 	}
 	sc, err := cdf.Schema(shape, o)
 	if err != nil {
-		return sc, err
+		return err
 	}
+	p.begin(columnNames(sc))
 	var line []byte
 	n := int64(0)
 	for batch, err := range cdf.Read(ctx, t, o) {
 		if err != nil {
-			return sc, err
+			return err
 		}
 		for i := range int(batch.Record.NumRows()) {
 			if f.limit > 0 && n >= f.limit {
-				return sc, nil
+				return nil
 			}
 			if line, err = columnar.AppendCanonicalJSON(line[:0], batch.Record, sc, i); err != nil {
-				return sc, err
+				return err
 			}
-			if err := visit(line); err != nil {
-				return sc, err
+			if err := p.row(line); err != nil {
+				return err
 			}
 			n++
 		}
 	}
-	return sc, ctx.Err()
+	return ctx.Err()
 }
 
 func columnNames(s schema.Schema) []string {
@@ -156,29 +157,28 @@ func (a *app) tableCat() *cobra.Command {
 				p = &sortedRows{next: p, limit: f.limit}
 				f.limit = 0
 			}
-			var sc schema.Schema
 			var err error
 			if feed != "" {
 				var t *delta.Table
 				if t, err = openTable(ctx, args[0]); err != nil {
 					return err
 				}
-				sc, err = f.changes(ctx, t, feed, p.row)
+				err = f.changes(ctx, t, feed, p)
 			} else {
 				var s *delta.Snapshot
 				if s, err = f.open(ctx, args[0]); err != nil {
 					return err
 				}
-				sc, err = f.scan(ctx, s, func(line []byte) (bool, error) { return true, p.row(line) })
+				err = f.scan(ctx, s, p.begin, p.row)
 			}
 			f.bar.done()
-			if err != nil {
-				return tableError(args[0], err)
+			if err == nil {
+				err = p.end()
 			}
-			if err := p.end(columnNames(sc)); err != nil {
-				return err
+			if flush := out.Flush(); err == nil { // rows before the error are rows of the table too
+				return flush
 			}
-			return out.Flush()
+			return tableError(args[0], err)
 		},
 	}
 	f.add(c)
@@ -187,10 +187,11 @@ func (a *app) tableCat() *cobra.Command {
 	return c
 }
 
-// printer takes rows as canonical JSON lines.
+// printer takes rows as canonical JSON lines, after the names of their columns.
 type printer interface {
+	begin(columns []string)
 	row(line []byte) error
-	end(columns []string) error
+	end() error
 }
 
 type jsonLines struct{ out *bufio.Writer }
@@ -202,7 +203,8 @@ func (j *jsonLines) row(line []byte) error {
 	return j.out.WriteByte('\n')
 }
 
-func (j *jsonLines) end([]string) error { return nil }
+func (j *jsonLines) begin([]string) {}
+func (j *jsonLines) end() error     { return nil }
 
 type sortedRows struct {
 	next  printer
@@ -210,12 +212,14 @@ type sortedRows struct {
 	lines []string
 }
 
+func (s *sortedRows) begin(columns []string) { s.next.begin(columns) }
+
 func (s *sortedRows) row(line []byte) error {
 	s.lines = append(s.lines, string(line))
 	return nil
 }
 
-func (s *sortedRows) end(columns []string) error {
+func (s *sortedRows) end() error {
 	slices.Sort(s.lines)
 	if s.limit > 0 && int64(len(s.lines)) > s.limit {
 		s.lines = s.lines[:s.limit]
@@ -225,10 +229,10 @@ func (s *sortedRows) end(columns []string) error {
 			return err
 		}
 	}
-	return s.next.end(columns)
+	return s.next.end()
 }
 
-// textRows prints rows in columns whose widths fit the first rows.
+// textRows prints rows in columns whose widths fit the first rows, of which it holds no more than these.
 type textRows struct {
 	out   *bufio.Writer
 	held  []map[string]json.RawMessage
@@ -242,6 +246,8 @@ const (
 	maxCell  = 48
 )
 
+func (t *textRows) begin(columns []string) { t.cols = columns }
+
 func (t *textRows) row(line []byte) error {
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(line, &m); err != nil {
@@ -249,15 +255,15 @@ func (t *textRows) row(line []byte) error {
 	}
 	t.held = append(t.held, m)
 	t.n++
+	if len(t.held) == heldRows {
+		t.print()
+	}
 	return nil
 }
 
-func (t *textRows) end(columns []string) error {
-	t.cols = columns
-	for len(t.held) > 0 || t.width == nil {
-		n := min(len(t.held), heldRows)
-		t.print(t.held[:n])
-		t.held = t.held[n:]
+func (t *textRows) end() error {
+	if len(t.held) > 0 || t.width == nil {
+		t.print()
 	}
 	word := "rows"
 	if t.n == 1 {
@@ -267,7 +273,10 @@ func (t *textRows) end(columns []string) error {
 	return err
 }
 
-func (t *textRows) print(block []map[string]json.RawMessage) {
+// print prints the rows that are held.
+func (t *textRows) print() {
+	block := t.held
+	t.held = t.held[:0]
 	cells := make([][]string, len(block))
 	first := t.width == nil
 	if first {

@@ -137,18 +137,18 @@ func verifyOffsets(ctx context.Context, s *delta.Snapshot, bar *progress) ([]*pa
 	}
 	offsets := map[key][]int64{}
 	f := rowFlags{columns: []string{"topic", "partition", "offset"}, bar: bar}
-	_, err := f.scan(ctx, s, func(line []byte) (bool, error) {
+	err := f.scan(ctx, s, func([]string) {}, func(line []byte) error {
 		var r struct {
 			Topic     string `json:"topic"`
 			Partition int32  `json:"partition"`
 			Offset    int64  `json:"offset"`
 		}
 		if err := json.Unmarshal(line, &r); err != nil {
-			return false, err
+			return err
 		}
 		k := key{r.Topic, r.Partition}
 		offsets[k] = append(offsets[k], r.Offset)
-		return true, nil
+		return nil
 	})
 	if err != nil {
 		return nil, err
