@@ -18,6 +18,8 @@ type Options struct {
 	Placeholder string
 	// Absent says what a column means that an event leaves out: "null", "unchanged", or "" for the format's default.
 	Absent string
+	// Flatten makes members of documents inside of documents columns of their own (MongoDB).
+	Flatten bool
 	// Before says which before images are decoded.
 	Before BeforeMode
 	// EmptyValueIsPoison makes a value of length 0 (not null) a dead letter; else it is a tombstone, as some clients
@@ -31,5 +33,5 @@ type Options struct {
 
 // OptionsOf takes the options from a connector's configuration.
 func OptionsOf(c *config.Sink) Options {
-	return Options{Placeholder: c.UnavailablePlaceholder, Absent: c.CDCAbsent, Config: c.Raw}
+	return Options{Placeholder: c.UnavailablePlaceholder, Absent: c.CDCAbsent, Flatten: c.SilverMongoFlatten, Config: c.Raw}
 }

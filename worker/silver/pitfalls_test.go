@@ -162,6 +162,9 @@ func TestPitfalls(t *testing.T) {
 			for _, swap := range []bool{false, true} {
 				x, w := newBench(t, nil), newWire(t)
 				d, c := w.pg("d", 100, 101, 1, ""), w.pg("c", 100, 102, 1, `{"id":1,"a":"again"}`)
+				if swap { // also in Kafka
+					d[0].Record, c[0].Record = c[0].Record, d[0].Record
+				}
 				d[0].SourceTsNs, d[0].Record.TimestampMs = c[0].SourceTsNs, c[0].Record.TimestampMs
 				x.merge(w.pg("c", 50, 50, 1, `{"id":1,"a":"first"}`)...)
 				if swap {

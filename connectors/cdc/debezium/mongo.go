@@ -39,6 +39,11 @@ func (d *Decoder) document(text string) (connectors.Row, error) {
 		}
 		text = t
 	}
+	if d.opts.Flatten {
+		if js.Skip(text, js.Space(text, 0)) > 0 { // what is no JSON is told below
+			text = js.Flatten(text)
+		}
+	}
 	i := js.Space(text, 0)
 	if i >= len(text) || text[i] != '{' {
 		return connectors.Row{}, connectors.Poison(connectors.ClassMalformed, "a document is not an object: %q", js.Excerpt(text, 0))
