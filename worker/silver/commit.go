@@ -279,15 +279,44 @@ func (m *Merger) Flush(ctx context.Context) error {
 }
 
 func (m *Merger) flushResult(ctx context.Context, res Result) (Result, bool, error) {
-	if m.table == nil || !m.ready || maps.Equal(m.durable, m.merged) && !m.pending {
-		return res, false, nil
-	}
-	c := m.table.NewCommit(m.snap)
-	stateM := m.stateM
-	if m.pending {
-		var err error
-		if stateM, err = m.store.Save(ctx, m.stateM+1, m.state, m.keepTomb(nil), m.expiry()); err != nil {
+	for attempt := 1; m.table != nil && m.ready && (!maps.Equal(m.durable, m.merged) || m.pending); attempt++ {
+		out, stateM, err := m.putProgress(ctx)
+		switch {
+		case err != nil:
 			return res, false, m.failed(err)
+		case out.Kind == delta.Committed:
+			m.durable, m.lazy, m.stateM, m.pending = maps.Clone(m.merged), 0, stateM, false
+			res.Committed, res.Version = true, out.Version
+			if out.Snapshot == nil || out.Snapshot.Version != m.snap.Version+1 {
+				m.ready = false // others came before: catch up
+				return res, false, nil
+			}
+			m.snap, m.idx.Version = out.Snapshot, out.Snapshot.Version
+			return res, false, nil
+		case errors.Is(out.Err, delta.ErrProgress): // D2
+			m.ready, m.loaded = false, false
+			return res, false, fmt.Errorf("%w: %w", ErrFenced, out.Err)
+		case errors.Is(out.Err, delta.ErrConflict) && attempt < maxAttempts:
+			// Others changed the table's columns, say: what is in memory holds, once it has followed them.
+			m.ready = false
+			if err := m.load(ctx); err != nil {
+				return res, false, err
+			}
+		default:
+			m.ready, m.loaded = false, false
+			return res, false, out.Err
+		}
+	}
+	return res, false, nil
+}
+
+// putProgress commits progress and state.
+func (m *Merger) putProgress(ctx context.Context) (out delta.Outcome, stateM int64, err error) {
+	c := m.table.NewCommit(m.snap)
+	stateM = m.stateM
+	if m.pending {
+		if stateM, err = m.store.Save(ctx, m.stateM+1, m.state, m.keepTomb(nil), m.expiry()); err != nil {
+			return out, stateM, err
 		}
 		c.Progress(m.stateID(), m.stateM, stateM)
 	}
@@ -297,20 +326,5 @@ func (m *Merger) flushResult(ctx context.Context, res Result) (Result, bool, err
 		}
 	}
 	c.Info(delta.CommitInfo{Operation: "STREAMING UPDATE", OperationParameters: map[string]string{"connector": m.opt.Connector}})
-	out := c.Do(ctx)
-	if out.Kind != delta.Committed {
-		m.ready, m.loaded = false, false
-		if errors.Is(out.Err, delta.ErrProgress) {
-			return res, false, fmt.Errorf("%w: %w", ErrFenced, out.Err)
-		}
-		return res, false, out.Err
-	}
-	m.durable, m.lazy, m.stateM, m.pending = maps.Clone(m.merged), 0, stateM, false
-	res.Committed, res.Version = true, out.Version
-	if out.Snapshot == nil || out.Snapshot.Version != m.snap.Version+1 {
-		m.ready = false // others came before: catch up
-		return res, false, nil
-	}
-	m.snap, m.idx.Version = out.Snapshot, out.Snapshot.Version
-	return res, false, nil
+	return c.Do(ctx), stateM, nil
 }

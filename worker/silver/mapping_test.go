@@ -445,3 +445,20 @@ func TestFilesHaveColumnIDs(t *testing.T) {
 		}
 	}
 }
+
+// Progress that waited for a commit with rows is written also when somebody changed the table's columns meanwhile. Was a failure of the merger's end.
+func TestFlushAfterColumnsChanged(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, full)
+	x.merge(rec(cOp, 1, 1, "a", long(1)))
+	x.merge(rec(cOp, 1, 1, "a", long(1))) // a repeat: nothing to write
+	x.alter(rename("a", "b"))
+	if err := x.m.Flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if x.m.Durable("bronze/t") != 1 {
+		t.Fatal(x.m.Durable("bronze/t"))
+	}
+	x.merge(rec(uOp, 2, 1, "a", long(2)))
+	x.want(`{"b":2,"id":1}`)
+}

@@ -31,6 +31,7 @@ import (
 //	lateness      an event that comes late inside its partition changes nothing in the end
 //	memory        an index that may have none, and lives in a file, gives the same rows
 //	layout        a table that is partitioned, by whatever column, has the same rows
+//	columns       TestColumnLaws: names, features and types of columns, and who changes them, change nothing
 //	maintenance   compactions, by the merger or by another writer, in between change nothing
 
 // dataOnly leaves the source's columns of a canonical row.
@@ -58,6 +59,8 @@ type simRun struct {
 	restarts, foreign bool
 	// spill is a folder into which the index goes after each commit, "" for memory.
 	spill string
+	// hand does something to the table now and then.
+	hand func()
 }
 
 func (r *simRun) open() *silver.Merger {
@@ -90,6 +93,9 @@ func (r *simRun) merge(feed string, in []connectors.Change) {
 			r.t.Fatalf("%v", err)
 		}
 		at += k
+		if r.hand != nil {
+			r.hand()
+		}
 		if r.foreign && r.rng.IntN(5) == 0 {
 			other := r.open()
 			for {
@@ -147,7 +153,7 @@ func diff(got, want []string) string {
 	return b.String()
 }
 
-// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many; make histories, a step of the gate, says how many itself (30 laws of 340).
+// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many; make histories, a step of the gate, says how many itself (35 laws of 340).
 func TestMain(m *testing.M) {
 	flag.Parse()
 	set := map[string]bool{}
