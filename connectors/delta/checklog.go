@@ -18,6 +18,7 @@ const (
 	CorruptCommit     LogTrouble = "corrupt-commit"     // a commit that can't be read: versions from it on are lost, unless a checkpoint covers it
 	MissingCommit     LogTrouble = "missing-commit"     // a gap between commits
 	CorruptCheckpoint LogTrouble = "corrupt-checkpoint" // readers fall back to older ones, as long as the commits after them are there
+	MissingPart       LogTrouble = "missing-part"       // a checkpoint of several parts lacks one: as if it were not there
 	WrongHint         LogTrouble = "wrong-hint"         // _last_checkpoint makes no sense, or names a checkpoint that is not there
 	WrongChecksum     LogTrouble = "wrong-checksum"     // the newest .crc file can't be read, or says something else than the log
 )
@@ -45,7 +46,7 @@ func CheckLog(ctx context.Context, b store.Bucket, tablePath string, opts ...Opt
 		return nil, t.notATable(ctx, l)
 	}
 	c := logChecker{t: t, l: l}
-	for _, step := range []func(context.Context) error{c.commits, c.checkpoints, c.hint, c.checksum} {
+	for _, step := range []func(context.Context) error{c.commits, c.checkpoints, c.parts, c.hint, c.checksum} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("check the log of %s: %w", t.URL(), err)
 		}
@@ -102,6 +103,20 @@ func (c *logChecker) checkpoints(ctx context.Context) error {
 			keys = append(keys, f.info.Key)
 		}
 		if err := c.note(ctx, CorruptCheckpoint, strings.TrimPrefix(keys[0], c.t.key("")), err, keys...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *logChecker) parts(ctx context.Context) error {
+	for _, set := range c.l.incomplete {
+		var keys []string
+		for _, f := range set.files {
+			keys = append(keys, f.info.Key)
+		}
+		err := fmt.Errorf("of the %d parts of the checkpoint of version %d there are %d; readers do as if it were not there", set.files[0].parts, set.version, len(keys))
+		if err := c.note(ctx, MissingPart, strings.TrimPrefix(keys[0], c.t.key("")), err, keys...); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,5 +142,39 @@ func TestFollowerMeetsAGap(t *testing.T) {
 		case !checkpoint && !errors.Is(err, ErrGap):
 			t.Errorf("without: %v", err)
 		}
+	}
+}
+
+// TestIncompleteCheckpoint: a checkpoint of several parts of which one is missing is as if it were not there, and is told.
+func TestIncompleteCheckpoint(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	tab, b, _ := clocked(t, nil)
+	for i := range 4 {
+		appendOne(t, tab, fmt.Sprint(i))
+	}
+	for _, part := range []string{"1", "3"} {
+		key := "t/" + logDir + versionName(3) + ".checkpoint.000000000" + part + ".0000000003.parquet"
+		if err := b.Put(ctx, key, []byte("PAR1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := Open(ctx, b, "t"); err != nil || got.Cached().NumFiles() != 4 {
+		t.Fatal(err)
+	}
+	found, err := CheckLog(ctx, b, "t")
+	if err != nil || len(found) != 1 || found[0].Trouble != MissingPart {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	for v := range int64(3) {
+		if err := b.Delete(ctx, "t/"+logDir+versionName(v)+".json"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(ctx, b, "t"); !errors.Is(err, ErrGap) || !strings.Contains(err.Error(), "of the 3 parts of checkpoint 3 there are 2") {
+		t.Error(err)
+	}
+	if _, err := RepairLog(ctx, b, "t", found); err == nil {
+		t.Error("a log that can't be read was repaired")
 	}
 }

@@ -91,7 +91,12 @@ func (t *Table) build(ctx context.Context, l *logListing, target int64) (*Snapsh
 		if target >= 0 {
 			return nil, fmt.Errorf("version %d of %s: %w: the log no longer reaches back to it", target, t.URL(), ErrVersionNotFound)
 		}
-		return nil, fmt.Errorf("open delta table %s: %w: its oldest commit is %d and there is no checkpoint", t.URL(), ErrGap, l.first)
+		what := "there is no checkpoint"
+		if len(l.incomplete) > 0 {
+			c := l.incomplete[0]
+			what = fmt.Sprintf("of the %d parts of checkpoint %d there are %d", c.files[0].parts, c.version, len(c.files))
+		}
+		return nil, fmt.Errorf("open delta table %s: %w: its oldest commit is %d and %s", t.URL(), ErrGap, l.first, what)
 	}
 	s, err := t.replayCommits(ctx, l, newReplay(t, nil), target)
 	if err != nil && firstErr != nil {

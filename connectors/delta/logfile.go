@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,6 +109,7 @@ type logListing struct {
 	last        int64           // the newest commit, -1 for none
 	first       int64           // the oldest commit, -1 for none
 	checkpoints []checkpointSet // newest first; of one version the best first
+	incomplete  []checkpointSet // multi-part checkpoints that lack a part
 	compacted   []logFile
 	others      int // files that are not of the log's own
 }
@@ -159,10 +161,15 @@ func (t *Table) list(ctx context.Context, from int64) (*logListing, error) {
 		for i, f := range fs {
 			complete = complete && f.part == i+1
 		}
-		if complete { // readers must ignore incomplete sets
-			l.checkpoints = append(l.checkpoints, checkpointSet{id[0], fs})
+		if set := (checkpointSet{id[0], fs}); complete {
+			l.checkpoints = append(l.checkpoints, set)
+		} else { // readers must ignore it
+			l.incomplete = append(l.incomplete, set)
 		}
 	}
+	slices.SortFunc(l.incomplete, func(a, b checkpointSet) int {
+		return cmp.Or(cmp.Compare(b.version, a.version), a.files[0].parts-b.files[0].parts)
+	})
 	slices.SortStableFunc(l.checkpoints, func(a, b checkpointSet) int {
 		if a.version != b.version {
 			return int(max(-1, min(1, b.version-a.version)))

@@ -39,7 +39,7 @@ func Run(ctx context.Context, t *delta.Table, o Options) (Result, error) {
 		return res, err
 	}
 	if err := s.CheckMaintainable(); err != nil {
-		return res, err
+		return res, fmt.Errorf("optimize %s: %w", t.URL(), err)
 	}
 	bins := Plan(s, o)
 	var total, done int64

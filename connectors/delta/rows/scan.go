@@ -219,7 +219,7 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 			go func() {
 				defer wg.Done()
 				if err != nil {
-					ready <- &opened{err: err}
+					ready <- &opened{err: sc.place(err)}
 					return
 				}
 				ready <- sc.open(ctx, a, parts)
@@ -281,13 +281,18 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 	}
 }
 
+// place says of which table and version an error about a file's action is.
+func (sc *scanner) place(err error) error {
+	return fmt.Errorf("table %s, version %d: %w", sc.table.URL(), sc.version, err)
+}
+
 // runSerial is run without goroutines.
 func (sc *scanner) runSerial(ctx context.Context, files iter.Seq[*delta.Add], yield func(Batch, error) bool) {
 	skip := &skipper{where: sc.opts.Where, layout: sc.layout}
 	for a := range files {
 		parts, err := partitionValues(a, sc.layout, sc.opts.Zone)
 		if err != nil {
-			yield(Batch{}, err)
+			yield(Batch{}, sc.place(err))
 			return
 		}
 		if len(sc.opts.Where) > 0 && !skip.keepFile(a, parts) {
