@@ -5,12 +5,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/apache/arrow/go/v17/parquet"
 	pqschema "github.com/apache/arrow/go/v17/parquet/schema"
 	"github.com/valyala/fastjson"
 
+	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/schema"
 )
 
@@ -51,17 +51,18 @@ type typedLeaf struct {
 
 // typedLeafOf gives the leaf of a type; false for types that have no bounds and no text form.
 func typedLeafOf(t schema.Type) (typedLeaf, bool) {
-	whole := func(typ parquet.Type, logical pqschema.LogicalType, put func(*colBuf, int64)) (typedLeaf, bool) {
+	whole := func(bits int, typ parquet.Type, logical pqschema.LogicalType, put func(*colBuf, int64)) (typedLeaf, bool) {
 		return typedLeaf{typ: typ, logical: logical,
 			fromJSON: func(c *colBuf, v *fastjson.Value) bool {
 				n, err := v.Int64()
-				if err == nil {
-					put(c, n)
+				if err != nil || n>>(bits-1) != n>>63 { // no number of the type
+					return false
 				}
-				return err == nil
+				put(c, n)
+				return true
 			},
 			fromText: func(c *colBuf, s string) bool {
-				n, err := strconv.ParseInt(s, 10, 64)
+				n, err := strconv.ParseInt(s, 10, bits)
 				if err == nil {
 					put(c, n)
 				}
@@ -80,13 +81,13 @@ func typedLeafOf(t schema.Type) (typedLeaf, bool) {
 	put8 := func(c *colBuf, n int64) { c.i64 = append(c.i64, n) }
 	switch t.Kind {
 	case schema.Byte:
-		return whole(parquet.Types.Int32, pqschema.NewIntLogicalType(8, true), put4)
+		return whole(8, parquet.Types.Int32, pqschema.NewIntLogicalType(8, true), put4)
 	case schema.Short:
-		return whole(parquet.Types.Int32, pqschema.NewIntLogicalType(16, true), put4)
+		return whole(16, parquet.Types.Int32, pqschema.NewIntLogicalType(16, true), put4)
 	case schema.Integer:
-		return whole(parquet.Types.Int32, noType, put4)
+		return whole(32, parquet.Types.Int32, noType, put4)
 	case schema.Long:
-		return whole(parquet.Types.Int64, noType, put8)
+		return whole(64, parquet.Types.Int64, noType, put8)
 	case schema.Float:
 		return text(parquet.Types.Float, noType, 0, func(c *colBuf, s string) bool {
 			f, err := strconv.ParseFloat(s, 32)
@@ -107,18 +108,18 @@ func typedLeafOf(t schema.Type) (typedLeaf, bool) {
 		return text(parquet.Types.ByteArray, textType, 0, func(c *colBuf, s string) bool { c.str(s); return true })
 	case schema.Date:
 		return text(parquet.Types.Int32, pqschema.DateLogicalType{}, 0, func(c *colBuf, s string) bool {
-			d, err := time.Parse("2006-01-02", s)
-			if err == nil {
-				put4(c, floorDiv(d.Unix(), 86400))
+			d, ok := columnar.ParseDate(s)
+			if ok {
+				put4(c, d)
 			}
-			return err == nil
+			return ok
 		})
 	case schema.Timestamp, schema.TimestampNTZ:
 		utc := t.Kind == schema.Timestamp
 		return text(parquet.Types.Int64, pqschema.NewTimestampLogicalType(utc, pqschema.TimeUnitMicros), 0, func(c *colBuf, s string) bool {
-			at, ok := parseLogTime(s)
+			us, ok := columnar.ParseTimestamp(s, utc)
 			if ok {
-				put8(c, at.UnixMicro())
+				put8(c, us)
 			}
 			return ok
 		})
@@ -160,24 +161,6 @@ func decimalLeaf(t schema.Type, text func(parquet.Type, pqschema.LogicalType, in
 		}
 		c.fixed = append(c.fixed, n.FillBytes(make([]byte, size)))
 	}))
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}
-
-// parseLogTime reads a time as statistics and partition values have it; without a zone it is UTC.
-func parseLogTime(s string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999"} {
-		if at, err := time.Parse(layout, s); err == nil {
-			return at, true
-		}
-	}
-	return time.Time{}, false
 }
 
 // statsColumn is a column with statistics, or a struct of some.

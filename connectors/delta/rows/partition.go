@@ -26,7 +26,7 @@ func ParsePartitionValue(text string, t schema.Type, zone *time.Location) (conne
 		return connectors.NullValue(), nil
 	}
 	if zone != nil && t.Kind == schema.Timestamp {
-		if us, ok := parseTimestamp(text, false); ok { // no zone
+		if us, ok := columnar.ParseTimestamp(text, false); ok { // no zone
 			wall := time.UnixMicro(us).UTC()
 			at := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), wall.Nanosecond(), zone)
 			return connectors.Int(schema.Timestamp, at.UnixMicro()), nil
@@ -69,11 +69,11 @@ func parseLiteral(text string, t schema.Type) (v connectors.Value, ok bool) {
 	case schema.Binary:
 		return connectors.Bytes(text), true
 	case schema.Date:
-		if days, ok := parseDate(text); ok {
+		if days, ok := columnar.ParseDate(text); ok {
 			return connectors.Int(schema.Date, days), true
 		}
 	case schema.Timestamp, schema.TimestampNTZ:
-		if us, ok := parseTimestamp(text, t.Kind == schema.Timestamp); ok {
+		if us, ok := columnar.ParseTimestamp(text, t.Kind == schema.Timestamp); ok {
 			return connectors.Int(t.Kind, us), true
 		}
 	case schema.Void:
@@ -114,105 +114,6 @@ func parseDecimal(text string, t schema.Type) (v connectors.Value, ok bool) {
 		return v, false
 	}
 	return connectors.Dec(string(connectors.AppendUnscaled(nil, n)), t.Scale), true
-}
-
-// parseDate reads [+-]YYYY…-MM-DD.
-func parseDate(s string) (days int64, ok bool) {
-	sign := int64(1)
-	rest := s
-	if len(s) > 1 && (s[0] == '-' || s[0] == '+') {
-		if s[0] == '-' {
-			sign = -1
-		}
-		rest = s[1:]
-	}
-	parts := strings.Split(rest, "-")
-	if len(parts) != 3 {
-		return 0, false
-	}
-	y, err1 := strconv.ParseInt(parts[0], 10, 32)
-	m, err2 := strconv.Atoi(parts[1])
-	d, err3 := strconv.Atoi(parts[2])
-	if err1 != nil || err2 != nil || err3 != nil || len(parts[0]) < 4 || len(parts[0]) > 7 || m < 1 || m > 12 || d < 1 || d > 31 {
-		return 0, false
-	}
-	t := time.Date(int(sign*y), time.Month(m), d, 0, 0, 0, 0, time.UTC)
-	if t.Day() != d {
-		return 0, false
-	}
-	return floorDiv(t.Unix(), 86400), true
-}
-
-// parseTimestamp reads a date, "T" or a blank, a clock with up to nine digits behind the point, and where zone is true an
-// offset or Z (none means UTC).
-func parseTimestamp(s string, zone bool) (us int64, ok bool) {
-	at := strings.IndexAny(s, "T ")
-	if at < 0 {
-		days, ok := parseDate(s)
-		return days * 86_400_000_000, ok
-	}
-	days, ok := parseDate(s[:at])
-	if !ok {
-		return 0, false
-	}
-	clock, offset := s[at+1:], int64(0)
-	if zone {
-		if c, z := strings.CutSuffix(clock, "Z"); z {
-			clock = c
-		} else if i := strings.LastIndexAny(clock, "+-"); i > 0 {
-			o, good := parseOffset(clock[i:])
-			if !good {
-				return 0, false
-			}
-			clock, offset = clock[:i], o
-		}
-	}
-	hms, frac, _ := strings.Cut(clock, ".")
-	parts := strings.Split(hms, ":")
-	if len(parts) < 2 || len(parts) > 3 {
-		return 0, false
-	}
-	var n [3]int64
-	for i, p := range parts {
-		x, err := strconv.ParseUint(p, 10, 8)
-		if err != nil || len(p) > 2 {
-			return 0, false
-		}
-		n[i] = int64(x)
-	}
-	if n[0] > 24 || n[1] > 59 || n[2] > 60 || len(frac) > 9 {
-		return 0, false
-	}
-	micros := int64(0)
-	if frac != "" {
-		x, err := strconv.ParseUint((frac + "000000000")[:9], 10, 32)
-		if err != nil {
-			return 0, false
-		}
-		micros = int64(x) / 1000
-	}
-	if days > math.MaxInt64/86_400_000_000-1 || days < math.MinInt64/86_400_000_000+1 {
-		return 0, false
-	}
-	return ((days*24+n[0])*60+n[1])*60_000_000 + n[2]*1_000_000 + micros - offset, true
-}
-
-func parseOffset(s string) (us int64, ok bool) {
-	for _, layout := range []string{"-07:00", "-0700", "-07"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			_, secs := t.Zone()
-			return int64(secs) * 1_000_000, true
-		}
-	}
-	return 0, false
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }
 
 // FormatPartitionValue serialises a value for an add action. null is true for a null, and for an empty string or binary,
