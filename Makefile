@@ -96,7 +96,7 @@ bench-delta: ## The Delta room beside delta-rs (READERS_HOME): open, scan, appen
 	SLUICE_BENCH_DELTA=1 ./bin/bench-delta $(ARGS)
 
 .PHONY: bench-merge bench-lineitem bench-sustained bin/bench-merge
-bench-merge: bin/bench-merge ## 10 000 updates into 10^5, 10^6, 10^7 rows beside delta-rs MERGE (READERS_HOME), results compared
+bench-merge: bin/bench-merge ## 10 000 updates into 10^5, 10^6, 10^7 rows beside MERGE of delta-rs and Spark (where READERS_HOME has them; ARGS=-spark=false), results compared
 	SLUICE_BENCH_MERGE=1 ./bin/bench-merge $(ARGS)
 bench-lineitem: bin/bench-merge ## 0.6 M mixed upserts into lineitem of 60 M rows, cold and warm (6 GB of disk; ARGS=-delta-rs for that, too)
 	SLUICE_BENCH_MERGE=1 ./bin/bench-merge lineitem $(ARGS)

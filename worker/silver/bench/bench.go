@@ -24,6 +24,8 @@ type Options struct {
 	Updates, Rounds, TheirRounds int
 	// Work is the folder to work in; Readers that of delta-rs, "" without.
 	Work, Readers string
+	// Spark lets Spark merge, too, where Readers has it.
+	Spark bool
 	// Profile is where our rounds write their CPU profile, "" for none.
 	Profile string
 }
@@ -48,6 +50,7 @@ func Run(ctx context.Context, args []string) error {
 	flags.IntVar(&o.TheirRounds, "their-rounds", 3, "rounds of delta-rs")
 	flags.StringVar(&o.Work, "work", "", "folder to work in (default: a new one, removed afterwards)")
 	flags.StringVar(&o.Readers, "readers", os.Getenv("READERS_HOME"), "folder of delta-rs")
+	flags.BoolVar(&o.Spark, "spark", true, "Spark's MERGE too, where -readers has Spark")
 	flags.StringVar(&o.Profile, "cpuprofile", "", "file for the CPU profile of our rounds into the last table")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -90,20 +93,43 @@ type Ours struct {
 	OpenedFrom             string
 }
 
-// Theirs is what the rounds of delta-rs gave.
+// Theirs is what the rounds of delta-rs gave, or those of Spark.
 type Theirs struct {
 	Seconds, CPU []float64
 	Bytes        []int64
 	RSS          float64
 }
 
+// peer is another engine that merges the same rows into a copy of the table.
+type peer struct {
+	name, script string
+	args         []string // before the table
+	seconds      []float64
+}
+
+// peers gives those that are installed.
+func (o *Options) peers() []*peer {
+	if o.Readers == "" {
+		return nil
+	}
+	out := []*peer{{name: "delta-rs", script: "merge.py"}}
+	if _, err := os.Stat(filepath.Join(o.Readers, "jars", "spark")); err == nil && o.Spark {
+		out = append(out, &peer{name: "spark", script: "spark.py", args: []string{o.Readers}})
+	}
+	return out
+}
+
 // Measure runs all sizes and gives the report.
 func (o *Options) Measure(ctx context.Context) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d updates spread uniformly, p50 of %d rounds (delta-rs: %d)\n\n", o.Updates, o.Rounds, o.TheirRounds)
-	fmt.Fprintf(&b, "%11s | %9s %9s %9s %8s | %9s %9s %9s | %8s %8s %9s %9s | %s\n", "rows", "merge s", "CPU s", "MB", "upkeep s", "d-rs s", "CPU s", "MB",
-		"B/key", "open s", "open CPU", "fresh s", "rows compared")
-	var xs, ys, zs []float64
+	peers := o.peers()
+	fmt.Fprintf(&b, "%d updates spread uniformly, p50 of %d rounds (others: %d)\n\n", o.Updates, o.Rounds, o.TheirRounds)
+	fmt.Fprintf(&b, "%11s | %9s %9s %9s %8s |", "rows", "merge s", "CPU s", "MB", "upkeep s")
+	for _, p := range peers {
+		fmt.Fprintf(&b, " %10s %9s %9s %9s |", p.name+" s", "CPU s", "MB", "peak MB")
+	}
+	fmt.Fprintf(&b, " %8s %8s %9s %9s | %s\n", "B/key", "open s", "open CPU", "fresh s", "rows compared")
+	var xs, ys []float64
 	for i, n := range o.Rows {
 		dir := filepath.Join(o.Work, strconv.Itoa(n))
 		profile := ""
@@ -117,26 +143,28 @@ func (o *Options) Measure(ctx context.Context) (string, error) {
 		if err := self(ctx, &ours, "ours", dir, strconv.Itoa(n), strconv.Itoa(o.Updates), strconv.Itoa(o.Rounds), profile); err != nil {
 			return "", fmt.Errorf("merge into %d rows: %w", n, err)
 		}
-		their, compared := "        -         -         -", "-"
-		if o.Readers != "" {
-			k := min(o.TheirRounds, len(ours.Parts))
-			t, err := o.theirs(ctx, dir, ours.Parts[:k])
+		compared, k := "-", min(o.TheirRounds, len(ours.Parts))
+		fmt.Fprintf(&b, "%11d | %9.3f %9.3f %9.1f %8.2f |", n, median(ours.Seconds), median(ours.CPU), median(mb(ours.Bytes)), ours.UpkeepSeconds)
+		for _, p := range peers {
+			t, err := o.theirs(ctx, p, dir, ours.Parts[:k])
 			if err != nil {
-				return "", fmt.Errorf("delta-rs into %d rows: %w", n, err)
+				return "", fmt.Errorf("%s into %d rows: %w", p.name, n, err)
 			}
-			their = fmt.Sprintf("%9.3f %9.3f %9.1f", median(t.Seconds), median(t.CPU), median(mb(t.Bytes)))
-			zs = append(zs, math.Log10(median(t.Seconds)))
-			same, err := compare(ctx, filepath.Join(dir, "ours"), ours.Versions[k-1], filepath.Join(dir, "theirs"), n)
+			fmt.Fprintf(&b, " %10.3f %9.3f %9.1f %9.0f |", median(t.Seconds), median(t.CPU), median(mb(t.Bytes)), t.RSS)
+			p.seconds = append(p.seconds, math.Log10(median(t.Seconds)))
+			same, err := compare(ctx, filepath.Join(dir, "ours"), ours.Versions[k-1], filepath.Join(dir, p.name), n)
 			if err != nil {
 				return "", err
 			}
 			compared = fmt.Sprintf("%d equal after %d rounds", same, k)
+			if err := os.RemoveAll(filepath.Join(dir, p.name)); err != nil {
+				return "", err
+			}
 		}
 		if err := self(ctx, &over, "takeover", dir, strconv.Itoa(n), strconv.Itoa(o.Updates), strconv.Itoa(o.Rounds), ""); err != nil {
 			return "", fmt.Errorf("take over %d rows: %w", n, err)
 		}
-		fmt.Fprintf(&b, "%11d | %9.3f %9.3f %9.1f %8.2f | %s | %8.1f %8.2f %9.2f %9.2f | %s\n", n, median(ours.Seconds), median(ours.CPU), median(mb(ours.Bytes)),
-			ours.UpkeepSeconds, their, float64(ours.IndexBytes)/float64(ours.Rows), over.OpenSeconds, over.OpenCPU, over.FirstSeconds, compared)
+		fmt.Fprintf(&b, " %8.1f %8.2f %9.2f %9.2f | %s\n", float64(ours.IndexBytes)/float64(ours.Rows), over.OpenSeconds, over.OpenCPU, over.FirstSeconds, compared)
 		xs, ys = append(xs, math.Log10(float64(n))), append(ys, math.Log10(median(ours.CPU)))
 		if err := os.RemoveAll(dir); err != nil {
 			return "", err
@@ -144,8 +172,8 @@ func (o *Options) Measure(ctx context.Context) (string, error) {
 	}
 	if len(xs) > 1 {
 		fmt.Fprintf(&b, "\nlog-log exponent of CPU seconds: ours %.2f", slope(xs, ys))
-		if len(zs) == len(xs) {
-			fmt.Fprintf(&b, ", of seconds: delta-rs %.2f", slope(xs, zs))
+		for _, p := range peers {
+			fmt.Fprintf(&b, ", of seconds: %s %.2f", p.name, slope(xs, p.seconds))
 		}
 		b.WriteByte('\n')
 	}
@@ -215,9 +243,14 @@ func run(cmd *exec.Cmd, into any) error {
 // programEnv makes the test binary the program.
 const programEnv = "SLUICE_BENCH_MERGE"
 
-func (o *Options) theirs(ctx context.Context, dir string, parts []string) (Theirs, error) {
+// theirs lets a peer merge the parts into a copy of the table as it was loaded.
+func (o *Options) theirs(ctx context.Context, p *peer, dir string, parts []string) (Theirs, error) {
 	var t Theirs
-	return t, python(ctx, o.Readers, &t, "merge.py", append([]string{filepath.Join(dir, "theirs")}, parts...)...)
+	table := filepath.Join(dir, p.name)
+	if err := linkTree(filepath.Join(dir, "theirs"), table); err != nil {
+		return t, err
+	}
+	return t, python(ctx, o.Readers, &t, p.script, slices.Concat(p.args, []string{table}, parts)...)
 }
 
 // python runs a script of testdata with the readers' Python and decodes what it prints.
