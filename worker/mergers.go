@@ -47,6 +47,7 @@ func (t *tableRun) open(ctx context.Context, path string) (*oneTable, error) {
 		t.u.rt.merging.Add(-1)
 		return nil, err
 	}
+	t.places.add(path)
 	return &oneTable{t: t, m: m, seen: t.u.rt.stats.table(t.cfg.Name, path, t.u.task.Topics)}, nil
 }
 

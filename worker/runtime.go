@@ -38,6 +38,7 @@ type Runtime struct {
 	spares   *columnar.Spares
 	encoders chan struct{} // bronze.Options.Encoders
 	coldRoom *coldRoom
+	vacuums  chan struct{} // a table of the node is vacuumed at a time
 	stats    *statistics
 	merging  atomic.Int64 // silver tables that are open
 	crashes  bool         // a crash hook is set
@@ -106,6 +107,7 @@ func New(o Options) (*Runtime, error) {
 	r.spares = columnar.NewSpares(o.share(pagesShare))
 	r.encoders = make(chan struct{}, runtime.GOMAXPROCS(0))
 	r.coldRoom = newColdRoom(o.share(mergeShare))
+	r.vacuums = make(chan struct{}, 1)
 	r.mirror = newMirror(o.Logger)
 	r.letters = newLetterBoxes(r)
 	r.stats = newStatistics(r)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,7 @@ type tableRun struct {
 	poll    time.Duration
 	budget  int64 // bytes of changes that one merge takes
 	cold    coldShare
+	places  places
 	read    time.Duration // that the batches at hand were read from files for, until a merge has told it
 }
 
@@ -114,6 +116,12 @@ func (u *run) table(cfg *config.Sink) error {
 		x.feed.follow(x)
 		defer x.feed.unfollow(x)
 	}
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	beside, stop := context.WithCancel(u.ctx)
+	defer stop()
+	v := vacuumer{t: t, every: cfg.SilverVacuumInterval, turn: u.rt.vacuums}
+	helpers.Go(func() { v.run(beside) })
 	return t.follow(u.ctx)
 }
 

@@ -90,6 +90,7 @@ func lakehouseDefs(d Defaults) defs {
 	add("silver.change.data.feed", Boolean, Low, text("false"), "Change data feed", "Whether the table records its row changes for readers of Delta's change data feed.", nil)
 	add("silver.mongo.flatten", Boolean, Low, text("false"), "Flatten MongoDB documents", "Whether members of nested documents become columns, address.city as address_city, instead of relaxed extended-JSON text. Arrays stay text.", nil)
 	add("silver.tombstone.retention.ms", Long, Low, text("604800000"), "Tombstone retention", "How late in milliseconds an older event of a deleted row may come without bringing it back.", atLeast(0))
+	add("silver.vacuum.interval.ms", Long, Low, text("86400000"), "Vacuum interval", "How often in milliseconds the owner of a table deletes the files that no version within the retention needs (the table's delta.deletedFileRetentionDuration; seven days where it has none). 0: never.", atLeast(0))
 	enum("silver.compatibility", Medium, "widest", "Table features", "widest: only features that delta-rs, DuckDB, Polars and Spark all read rightly; a column that grows has its files written anew. full: also column mapping, with which columns keep the source's names whatever they are and can be renamed and dropped, and which Polars refuses and DuckDB misreads in partitioned tables; and, once a column grows, type widening, which needs no rewrite, and which delta-rs refuses.", "widest", "full")
 
 	start("Schema Evolution")

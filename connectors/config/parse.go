@@ -69,8 +69,9 @@ func (e *evaluation) sink() (*Sink, error) {
 		SilverSnapshotSweep: yes("silver.snapshot.sweep"), SilverIgnoreNullUpdates: yes("silver.ignore.null.updates"),
 		SilverColumnsInclude: get("silver.columns.include").list, SilverColumnsExclude: get("silver.columns.exclude").list,
 		SilverColumnsMask:        get("silver.columns.mask").list,
-		SilverTombstoneRetention: ms("silver.tombstone.retention.ms"), SilverCompatibility: get("silver.compatibility").text,
-		SilverPartitionBy: get("silver.partition.by").list, SilverCDF: yes("silver.change.data.feed"),
+		SilverTombstoneRetention: ms("silver.tombstone.retention.ms"), SilverVacuumInterval: ms("silver.vacuum.interval.ms"),
+		SilverCompatibility: get("silver.compatibility").text,
+		SilverPartitionBy:   get("silver.partition.by").list, SilverCDF: yes("silver.change.data.feed"),
 		SilverMongoFlatten: yes("silver.mongo.flatten"), SilverFilter: get("silver.filter").text, SilverColumnsComputed: get("silver.columns.computed").text,
 
 		EvolveAdd: evolve("add"), EvolveWiden: evolve("widen"), EvolveDrop: evolve("drop"), EvolveType: evolve("type"),

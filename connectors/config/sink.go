@@ -46,7 +46,8 @@ type Sink struct {
 	SilverColumnsExclude     []string
 	SilverColumnsMask        []string
 	SilverTombstoneRetention time.Duration
-	SilverCompatibility      string // widest, full
+	SilverVacuumInterval     time.Duration // 0: never
+	SilverCompatibility      string        // widest, full
 	SilverPartitionBy        []string
 	SilverCDF                bool   // silver.change.data.feed
 	SilverMongoFlatten       bool   // silver.mongo.flatten

@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/delta/vacuum"
+	"sluice.io/sluice/connectors/store"
+)
+
+// firstVacuum is the part of the interval after which a new owner vacuums for the first time, or up to as much later: the owner before it may have done so
+// just now, but tables that move often shall not wait for ever.
+const firstVacuum = 24
+
+// places are the tables that a table task has opened. It is safe for concurrent use.
+type places struct {
+	mu    sync.Mutex
+	paths []string
+}
+
+func (p *places) add(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.paths, path) {
+		p.paths = append(p.paths, path)
+	}
+}
+
+func (p *places) all() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.paths)
+}
+
+// vacuumer deletes, now and then, the files of a task's tables that no version within the retention needs. It works beside the merges, which wait for nothing
+// of it: what it deletes is older than the retention and referred to by nothing that they or any reader use. Two owners that do it at once do no harm.
+type vacuumer struct {
+	t     *tableRun
+	every time.Duration // 0: never
+	turn  chan struct{} // one table of the node at a time
+}
+
+// run vacuums until ctx ends.
+func (v *vacuumer) run(ctx context.Context) {
+	if v.every <= 0 {
+		return
+	}
+	pause := v.every/firstVacuum + time.Duration(rand.Float64()*float64(v.every/firstVacuum)) //nolint:gosec // only so that tables do not all begin at once
+	for sleep(ctx, pause) {
+		for _, path := range v.t.places.all() {
+			select {
+			case v.turn <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			began := time.Now()
+			res, err := vacuumTable(ctx, v.t.lake, path)
+			<-v.turn
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				v.t.u.log.Warn("vacuum failed; it is tried again later", "table", path, "error", err)
+			case res.Deleted > 0:
+				v.t.u.log.Info("deleted files that no version within the retention needs", "table", path, "files", res.Deleted, "bytes", res.Bytes,
+					"took", time.Since(began).Round(time.Millisecond))
+			}
+		}
+		pause = v.every
+	}
+}
+
+// vacuumTable vacuums a table, if it is there, with its own retention. It reads the log anew: no snapshot with all its tombstones stays in memory.
+func vacuumTable(ctx context.Context, lake store.Bucket, path string) (vacuum.Result, error) {
+	t, err := delta.Open(ctx, lake, path)
+	if errors.Is(err, delta.ErrNotTable) {
+		return vacuum.Result{}, nil
+	}
+	if err != nil {
+		return vacuum.Result{}, fmt.Errorf("vacuum %s: %w", path, err)
+	}
+	plan, err := vacuum.Make(ctx, t.Cached(), vacuum.Options{})
+	if err != nil || len(plan.Files) == 0 {
+		return vacuum.Result{}, err
+	}
+	return vacuum.Execute(ctx, t, plan, vacuum.Options{})
+}
