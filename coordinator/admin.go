@@ -203,6 +203,9 @@ func (l *leadership) remove(ctx context.Context, node string) error {
 		}
 		return raftnode.ErrNotLeader
 	}
+	// Nobody is registered between the two: the heartbeats of a node that still runs would enter it again.
+	l.entering.Lock()
+	defer l.entering.Unlock()
 	if err := c.node.Remove(ctx, node); err != nil {
 		return err
 	}

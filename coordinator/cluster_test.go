@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"sluice.io/sluice/coordinator/state"
 	"sluice.io/sluice/internal/ownership"
+	raftv1 "sluice.io/sluice/proto/raft/v1"
 )
 
 func TestFormingInAnyOrder(t *testing.T) {
@@ -232,14 +234,14 @@ func TestLeaveDrainRemoveAndTransfer(t *testing.T) {
 	if err := k.nodes[0].c.Remove(ctx, to.opts.NodeID); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-to.done; err == nil || !strings.Contains(err.Error(), "was removed from its cluster") {
+	if err := to.end(); err == nil || !strings.Contains(err.Error(), "was removed from its cluster") {
 		t.Fatalf("removed node ended with: %v", err)
 	}
 	to.kill()
 	k.settled(10)
 	// Whoever starts it again, such as its supervisor, does not undo that.
 	to.start()
-	if err := <-to.done; err == nil || !strings.Contains(err.Error(), "was removed from its cluster") {
+	if err := to.end(); err == nil || !strings.Contains(err.Error(), "was removed from its cluster") {
 		t.Fatalf("removed node came back with: %v", err)
 	}
 	to.kill()
@@ -509,4 +511,41 @@ func TestRecoverAfterLossOfTheMajority(t *testing.T) {
 	}
 	k.voters(3)
 	k.settled(4)
+}
+
+// A member that is being removed still sends heartbeats, and the leader remembers the last: neither enters it in the state again once it is
+// gone from there.
+func TestHeartbeatsDoNotEnterARemovedNode(t *testing.T) {
+	t.Parallel()
+	k := newCluster(t, 3, nil, nil)
+	k.startAll()
+	k.voters(3)
+	gone := k.nodes[0]
+	if gone == k.leader() {
+		gone = k.nodes[1]
+	}
+	id := gone.opts.NodeID
+	// As in a removal, up to where the leader forgets the heartbeats.
+	var lead *testNode
+	var l *leadership
+	eventually(t, "the node to be removed", func() bool {
+		if lead = k.leader(); lead == gone {
+			return false
+		}
+		if l = lead.c.leading(); l == nil || lead.c.node.Remove(t.Context(), id) != nil {
+			return false
+		}
+		err := l.propose(t.Context(), &raftv1.Command{Body: &raftv1.Command_RemoveMember{RemoveMember: &raftv1.RemoveMember{Id: id}}})
+		return err == nil || errors.Is(err, ownership.ErrNotFound)
+	})
+	if err := gone.end(); err == nil || !strings.Contains(err.Error(), "was removed from its cluster") {
+		t.Fatalf("removed node ended with: %v", err)
+	}
+	for range 20 {
+		l.pulses.wake()
+		time.Sleep(lead.c.timing.Heartbeat / 4)
+		if _, ok := view2(lead.c.m, func(s *state.State) (state.Member, bool) { return s.Member(id) }); ok {
+			t.Fatal("the removed node is a member again")
+		}
+	}
 }

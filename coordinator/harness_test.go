@@ -120,6 +120,18 @@ func (n *testNode) start() {
 	n.wg.Go(func() { n.work(ctx, c) })
 }
 
+// end waits for Run to end by itself, and gives its error.
+func (n *testNode) end() error {
+	n.t.Helper()
+	select {
+	case err := <-n.done:
+		return err
+	case <-time.After(time.Minute):
+		n.t.Fatalf("node %s goes on; it is at: %s", n.opts.NodeID, n.c.Stage())
+		return nil
+	}
+}
+
 // kill ends the node without a farewell; its files stay.
 func (n *testNode) kill() {
 	if n.cancel == nil {

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"sluice.io/sluice/coordinator/raftnode"
@@ -19,6 +20,7 @@ type leadership struct {
 	poke  chan struct{} // one wake-up waits at most
 
 	pulses   *pulses
+	entering sync.Mutex // held while a member is registered or removed
 	finder   *finder
 	revoked  map[ownership.TaskID]revocation
 	balanced time.Time

@@ -252,8 +252,16 @@ func differs(m state.Member, r *peerv1.HeartbeatRequest) bool {
 		m.Versions.GetCommand() != r.GetVersions().GetCommand() || m.Versions.GetBinary() != r.GetVersions().GetBinary()
 }
 
-// register enters a node, or a new life of one, in the agreed state.
+// register enters a node, or a new life of one, in the agreed state; one that Raft does not have any more was removed, however lately it
+// was heard.
 func (l *leadership) register(ctx context.Context, r *peerv1.HeartbeatRequest) error {
+	if !l.entering.TryLock() {
+		return nil // a member is being removed: in the next round it is known which
+	}
+	defer l.entering.Unlock()
+	if !slices.ContainsFunc(l.c.node.Servers(), func(s raftServer) bool { return s.ID == r.GetNodeId() }) {
+		return nil
+	}
 	if err := l.propose(ctx, &raftv1.Command{Body: &raftv1.Command_RegisterMember{RegisterMember: &raftv1.RegisterMember{
 		Id: r.GetNodeId(), Incarnation: r.GetIncarnation(), PeerAddress: r.GetPeerAddress(), RestAddress: r.GetRestAddress(),
 		Versions: r.GetVersions(),

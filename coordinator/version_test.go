@@ -26,14 +26,14 @@ func TestNodeStopsAtACommandOfTheFuture(t *testing.T) {
 	if _, _, err := n.c.node.Apply(t.Context(), future); !errors.Is(err, ownership.ErrTooNew) {
 		t.Fatal(err)
 	}
-	if err := <-n.done; !errors.Is(err, ownership.ErrTooNew) || !strings.Contains(err.Error(), "command version") {
+	if err := n.end(); !errors.Is(err, ownership.ErrTooNew) || !strings.Contains(err.Error(), "command version") {
 		t.Fatalf("the node ended with: %v", err)
 	}
 	if err := n.c.Compact(t.Context()); err == nil {
 		t.Fatal("a node that has lost the thread took a snapshot")
 	}
 	n.restart()
-	if err := <-n.done; !errors.Is(err, ownership.ErrTooNew) {
+	if err := n.end(); !errors.Is(err, ownership.ErrTooNew) {
 		t.Fatalf("the node ended again with: %v", err)
 	}
 }
