@@ -160,7 +160,7 @@ func (m *Merger) expire() int {
 	if limit == math.MinInt64 {
 		return 0
 	}
-	n := m.idx.Expire(func(_ fold.Hash, g *index.Grave) bool { return g.AtMs < limit })
+	n := m.idx.Expire(limit)
 	st := m.state
 	size := func() int { return len(st.Moves) + len(st.Opens) + len(st.Truncates) + len(st.Ends) }
 	before := size()

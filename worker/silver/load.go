@@ -134,11 +134,11 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	return x, nil
 }
 
-// maySpill lets an index go on in a file when it grows too large for memory. Tables without key, and histories,
-// need the sequences that the file leaves out.
+// maySpill lets an index go on in a file when it grows too large for memory. Tables without key, and histories, need all of
+// each entry.
 func (m *Merger) maySpill(x *index.Index) {
-	if m.keyed() && !m.history() && m.opt.DataDir != "" && m.opt.IndexMemory != nil {
-		x.WithSpill(index.Spill{Dir: m.opt.DataDir, Limit: m.opt.IndexMemory})
+	if m.opt.DataDir != "" && m.opt.IndexMemory != nil {
+		x.WithSpill(index.Spill{Dir: m.opt.DataDir, Limit: m.opt.IndexMemory, Whole: !m.keyed() || m.history()})
 	}
 }
 
@@ -149,7 +149,9 @@ func (m *Merger) shrink() {
 	if m.idx.Err() == nil && m.idx.Over() {
 		start := m.now()
 		before := m.idx.MemoryBytes()
-		if _, err := m.idx.Compact(); err == nil {
+		if _, err := m.idx.Compact(); err != nil {
+			m.log.Warn("the key index stays in memory, beyond its share", "memory", before, "error", err)
+		} else {
 			m.log.Info("moved the key index from memory to disk", "memory", before, "now", m.idx.MemoryBytes(), "disk", m.idx.Spilled(), "took", m.now().Sub(start).Round(time.Millisecond))
 		}
 	}
@@ -184,24 +186,32 @@ func (m *Merger) loadTombs(ctx context.Context, x *index.Index, seen *maxima) er
 			case !ok:
 				x.Insert(x.Bury(t.Hash, g))
 			case e.File == index.Dead && fold.Compare(x.Grave(e).Stamp, st) < 0:
-				*x.Grave(e) = g
+				x.Rebury(e, g)
 			}
 		}
-		return nil
+		if !x.Over() {
+			return nil
+		}
+		more, err := x.Compact()
+		if m.keyed() {
+			m.twice = append(m.twice, more...)
+		}
+		return err
 	})
 }
 
 // loadRemoval keeps one removal of a table without key; a later object's word on the same removal counts.
 func (m *Merger) loadRemoval(x *index.Index, h fold.Hash, g index.Grave) {
-	found := false
+	var same *index.Entry
 	x.Each(h, func(e index.Entry) bool {
 		if e.File == index.Dead && x.Grave(e).Stamp.Seq() == g.Stamp.Seq() {
-			*x.Grave(e) = g
-			found = true
+			same = &e
 		}
-		return !found
+		return same == nil
 	})
-	if !found {
+	if same != nil {
+		x.Rebury(*same, g)
+	} else {
 		x.Insert(x.Bury(h, g))
 	}
 }
@@ -388,7 +398,7 @@ func (m *Merger) buryLate() {
 		case !ok:
 			m.idx.Insert(m.idx.Bury(d.h, d.g))
 		case e.File == index.Dead && fold.Compare(m.idx.Grave(e).Stamp, d.g.Stamp) < 0:
-			*m.idx.Grave(e) = d.g
+			m.idx.Rebury(e, d.g)
 		}
 	}
 	m.late = nil

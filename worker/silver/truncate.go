@@ -123,24 +123,42 @@ func (w *work) findCut(ctx context.Context) error {
 	})
 	w.res.Deleted += len(w.cutEntries)
 	if w.m.keyed() {
-		w.truncateMemory()
+		return w.truncateMemory(ctx)
 	}
 	return nil
 }
 
 // truncateMemory lets the truncates count as deletes of the keys whose rows stand on something older: values carried over, or a
 // row that a create met.
-func (w *work) truncateMemory() {
+func (w *work) truncateMemory(ctx context.Context) error {
 	var hashes []fold.Hash
 	for i := range w.state.Opens {
 		hashes = append(hashes, w.state.Opens[i].Hash)
 	}
+	cutOff := map[uint32]*bitmap{} // rows of which the index has only a part of the hash
 	w.m.idx.All(func(e *index.Entry) bool {
-		if e.Carried() && !w.cut(*e) {
+		switch {
+		case !e.Carried() || w.cut(*e):
+		case e.Bound():
+			if cutOff[e.File] == nil {
+				cutOff[e.File] = newBitmap()
+			}
+			cutOff[e.File].Add(uint64(e.Position()))
+		default:
 			hashes = append(hashes, e.Hash)
 		}
 		return true
 	})
+	r := w.m.keyReader(w.m.snap.Schema())
+	for _, o := range sortedKeys(cutOff) {
+		f, rows := w.m.idx.File(o), cutOff[o]
+		if err := r.each(ctx, f.Path, f.Size, func(row int64) bool { return rows.Contains(uint64(row)) }, func(k rowKey) error {
+			hashes = append(hashes, k.h)
+			return nil
+		}); err != nil {
+			return fmt.Errorf("truncate: find the rows with values carried over: %w", err)
+		}
+	}
 	slices.SortFunc(hashes, fold.ByHash)
 	for _, h := range slices.Compact(hashes) {
 		for i := range w.truncs {
@@ -152,6 +170,7 @@ func (w *work) truncateMemory() {
 			w.complex[c].extra = append(w.complex[c].extra, fold.Event{Stamp: t.st, Op: connectors.Delete})
 		}
 	}
+	return nil
 }
 
 func (w *work) cutByIndex() bool {

@@ -1,6 +1,9 @@
 package index
 
 import (
+	"math"
+	"unsafe"
+
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"sluice.io/sluice/worker/silver/fold"
@@ -47,11 +50,15 @@ type Index struct {
 	gone    Table // entries of run that are no more: masked hash, file, row
 	err     error
 	freeG   []uint32
-	dead    int
+	dead    int   // tombstones, also those in the file
+	named   int64 // bytes of the positions of those in memory
+	expired int64 // tombstones of before are not needed, in ms
 }
 
 // New makes an empty index of the table at a version.
-func New(version int64) *Index { return &Index{Version: version, byPath: map[string]uint32{}} }
+func New(version int64) *Index {
+	return &Index{Version: version, byPath: map[string]uint32{}, expired: math.MinInt64}
+}
 
 // LiveRows is the number of rows that the index knows.
 func (x *Index) LiveRows() int64 { return int64(x.Len() - x.dead) }
@@ -61,7 +68,12 @@ func (x *Index) Tombstones() int { return x.dead }
 
 // MemoryBytes is about what the index holds.
 func (x *Index) MemoryBytes() int64 {
-	return x.Table.Bytes() + x.gone.Bytes() + x.run.bytes() + int64(cap(x.graves))*112
+	return x.held() + x.run.bytes()
+}
+
+// held is what can be moved into the file.
+func (x *Index) held() int64 {
+	return x.Table.Bytes() + x.gone.Bytes() + int64(cap(x.graves))*graveBytes + x.named
 }
 
 // AddFile registers a file and gives its ordinal.
@@ -111,8 +123,17 @@ func (x *Index) DropFile(o uint32) {
 	x.freeF = append(x.freeF, o)
 }
 
-// Grave gives the tombstone of a Dead entry.
-func (x *Index) Grave(e Entry) *Grave { return &x.graves[e.Row] }
+// Grave gives the tombstone of a Dead entry. It is for reading: Rebury changes one.
+func (x *Index) Grave(e Entry) *Grave {
+	if e.Row&onDisk == 0 {
+		return &x.graves[e.Row]
+	}
+	g, err := x.run.yard.grave(e.Row, false)
+	if err != nil {
+		x.fail(err)
+	}
+	return &g
+}
 
 // Bury makes the entry of a tombstone; Insert it, or Replace another by it.
 func (x *Index) Bury(h fold.Hash, g Grave) Entry {
@@ -125,21 +146,46 @@ func (x *Index) Bury(h fold.Hash, g Grave) Entry {
 		x.graves = append(x.graves, g)
 	}
 	x.dead++
+	x.named += positions(&g)
 	return Entry{Hash: h, File: Dead, Row: slot}
+}
+
+// Rebury puts a tombstone in the place of another, that of the entry e.
+func (x *Index) Rebury(e Entry, g Grave) {
+	if e.Row&onDisk == 0 {
+		x.named += positions(&g) - positions(&x.graves[e.Row])
+		x.graves[e.Row] = g
+		return
+	}
+	n := x.Bury(e.Hash, g)
+	x.Raise(e)
+	x.Replace(Dead, e.Row, n)
 }
 
 // Raise takes a tombstone away whose entry has been or will be replaced or removed.
 func (x *Index) Raise(e Entry) {
+	x.dead--
+	if e.Row&onDisk != 0 {
+		return
+	}
+	x.named -= positions(&x.graves[e.Row])
 	x.graves[e.Row] = Grave{}
 	x.freeG = append(x.freeG, e.Row)
-	x.dead--
 }
 
-// Expire takes away the tombstones that gone tells. It looks at every entry.
-func (x *Index) Expire(gone func(fold.Hash, *Grave) bool) int {
+// positions is about what the texts of a tombstone need.
+func positions(g *Grave) int64 { return int64(len(g.Stamp.Pos) + len(g.Add.Pos)) }
+
+// graveBytes is what a tombstone needs beside its entry and the texts of its positions.
+const graveBytes = int64(unsafe.Sizeof(Grave{}))
+
+// Expire takes away the tombstones of before a time, in ms, and gives their number. It looks at every entry in memory; those in the
+// file go when it is written anew.
+func (x *Index) Expire(before int64) int {
+	x.expired = max(x.expired, before)
 	var drop []Entry
-	x.Table.All(func(e *Entry) bool { // tombstones are in memory
-		if e.File == Dead && gone(e.Hash, x.Grave(*e)) {
+	x.Table.All(func(e *Entry) bool {
+		if e.File == Dead && x.graves[e.Row].AtMs < before {
 			drop = append(drop, *e)
 		}
 		return true

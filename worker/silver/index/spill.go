@@ -10,6 +10,9 @@ import (
 
 // Spill is where and when an index that grows too large for memory goes on in a file.
 type Spill struct {
+	// Whole keeps all of an entry, in 30 bytes: of a table whose merges need the sequence of each row. Without it an entry has 15 bytes,
+	// and a bound of the sequence.
+	Whole bool
 	// Dir is a folder for files that need not outlive the process; "": never.
 	Dir string
 	// Limit gives the bytes that the index may have in memory, now.
@@ -20,7 +23,7 @@ type Spill struct {
 func (x *Index) WithSpill(s Spill) { x.spill = s }
 
 // Spilled tells that a part of the index is in a file, and how many bytes it has.
-func (x *Index) Spilled() int64 { return int64(x.run.len()) * runEntry }
+func (x *Index) Spilled() int64 { return x.run.size() }
 
 // Err is why the index could not be read or written. After that it is not to be trusted (D8).
 func (x *Index) Err() error { return x.err }
@@ -33,7 +36,7 @@ func (x *Index) fail(err error) {
 
 // Over tells that the index needs more memory than it may have: Compact it.
 func (x *Index) Over() bool {
-	return x.spill.Dir != "" && x.spill.Limit != nil && x.Table.n-x.dead+x.gone.n > 0 && x.Table.Bytes()+x.gone.Bytes() > x.spill.Limit()
+	return x.spill.Dir != "" && x.spill.Limit != nil && x.Table.n+x.gone.n > 0 && x.held() > x.spill.Limit()
 }
 
 // minRoom is how many entries are taken into memory before they go to the file, however little it may have.
@@ -47,100 +50,133 @@ func (x *Index) Room(n int) int {
 	return min(n, max(int(x.spill.Limit()/40), minRoom))
 }
 
-// Compact moves what is in memory into the file: a new one, of the old one and the memory. Tombstones stay, and rows
-// that carry values over. twice are hashes that the file has more than once.
+// Compact moves what is in memory into the file: a new one, of the old one and the memory. twice are hashes that the file has
+// more than once.
 func (x *Index) Compact() (twice []fold.Hash, err error) {
 	if len(x.files) > maxRunFile {
 		return nil, fmt.Errorf("spill the key index: %d files are more than it can hold", len(x.files))
 	}
-	w, err := newRun(x.spill.Dir, x.Len())
+	w, err := newRun(x.spill.Dir, x.Len(), x.spill.Whole)
 	if err != nil {
 		return nil, err
 	}
-	var part []Entry
-	var last Entry
-	put := func(e Entry) error {
-		if masked(last.Hash) == masked(e.Hash) && !last.Hash.IsZero() {
-			switch { // of two that are in the file already it was told before
-			case last.Hash != masked(last.Hash):
-				twice = append(twice, last.Hash)
-			case e.Hash != masked(e.Hash):
-				twice = append(twice, e.Hash)
-			}
-		}
-		last = e
-		return w.add(e)
-	}
-	moved := 0
-	for s := range x.shards {
-		sh := &x.shards[s]
-		part = part[:0]
-		var stay []Entry
-		for i := range sh.slots {
-			switch e := sh.slots[i]; {
-			case e.Hash.IsZero():
-			case e.File == Dead || e.Carried():
-				stay = append(stay, e)
-			default:
-				part = append(part, e)
-			}
-		}
-		slices.SortFunc(part, func(a, b Entry) int {
-			return cmp.Or(cmp.Compare(a.Hash.Lo, b.Hash.Lo), cmp.Compare(a.Hash.Hi>>24, b.Hash.Hi>>24), cmp.Compare(a.File, b.File), cmp.Compare(a.Row, b.Row))
-		})
-		k := 0
-		if x.run != nil {
-			per := 1 << (x.run.bits - shardBits)
-			_, err := x.run.scan(s*per, (s+1)*per, func(e Entry) bool {
-				if x.isGone(e) {
-					return true
-				}
-				for ; err == nil && k < len(part) && (part[k].Hash.Lo < e.Hash.Lo || part[k].Hash.Lo == e.Hash.Lo && part[k].Hash.Hi>>24 <= e.Hash.Hi>>24); k++ {
-					err = put(part[k])
-				}
-				if err == nil {
-					err = put(e)
-				}
-				return err == nil
-			})
-			if err != nil {
-				x.fail(err)
-				return nil, err
-			}
-		}
-		for ; err == nil && k < len(part); k++ {
-			err = put(part[k])
-		}
+	defer func() {
 		if err != nil {
 			w.r.close()
-			x.fail(fmt.Errorf("spill the key index: %w", err))
-			return nil, x.err
+			x.fail(err)
 		}
-		moved += len(part)
-		// The shard gives its memory back at once, so that old and new are never there together.
-		*sh = shard{}
-		for _, e := range stay {
-			sh.add(e)
+	}()
+	m := mover{x: x, w: w}
+	for s := range x.shards {
+		if err := m.shard(s); err != nil {
+			return nil, fmt.Errorf("spill the key index: %w", err)
 		}
 	}
 	r, err := w.finish()
 	if err != nil {
-		x.fail(err)
 		return nil, err
 	}
 	x.run.close()
-	x.run, x.gone = r, Table{}
-	x.Table.n -= moved
-	return twice, nil
+	x.run, x.gone, x.graves, x.freeG, x.named = r, Table{}, nil, nil, 0
+	x.Table.n -= m.moved
+	x.dead -= m.expired
+	return m.twice, nil
+}
+
+// mover is one Compact.
+type mover struct {
+	x              *Index
+	w              *runWriter
+	part           []Entry
+	last           Entry
+	fresh          bool // last came from memory
+	twice          []fold.Hash
+	moved, expired int
+}
+
+// shard merges one shard of the memory with its part of the old file, and gives its memory back at once, so that old and new are never
+// there together.
+func (m *mover) shard(s int) error {
+	x, w := m.x, m.w
+	sh := &x.shards[s]
+	part := m.part[:0]
+	for i := range sh.slots {
+		if !sh.slots[i].Hash.IsZero() {
+			part = append(part, sh.slots[i])
+		}
+	}
+	m.part, m.moved = part, m.moved+len(part)
+	slices.SortFunc(part, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.Hash.Lo, b.Hash.Lo), cmp.Compare(w.r.low(a.Hash), w.r.low(b.Hash)), cmp.Compare(a.File, b.File), cmp.Compare(a.Row, b.Row))
+	})
+	if x.run != nil {
+		per := 1 << (x.run.bits - shardBits)
+		var failed error
+		_, err := x.run.scan(s*per, (s+1)*per, func(e Entry) bool {
+			if x.isGone(e) {
+				return true
+			}
+			for failed == nil && len(part) > 0 && (part[0].Hash.Lo < e.Hash.Lo || part[0].Hash.Lo == e.Hash.Lo && w.r.low(part[0].Hash) <= w.r.low(e.Hash)) {
+				failed = m.put(part[0], true)
+				part = part[1:]
+			}
+			if failed == nil {
+				failed = m.put(e, false)
+			}
+			return failed == nil
+		})
+		if err := cmp.Or(err, failed); err != nil {
+			return err
+		}
+	}
+	for _, e := range part {
+		if err := m.put(e, true); err != nil {
+			return err
+		}
+	}
+	*sh = shard{}
+	return nil
+}
+
+// put writes an entry, a tombstone with its grave. fresh: it comes from memory.
+func (m *mover) put(e Entry, fresh bool) error {
+	x, r := m.x, m.w.r
+	if r.masked(m.last.Hash) == r.masked(e.Hash) && !m.last.Hash.IsZero() {
+		switch { // of two that are in the file already it was told before
+		case fresh:
+			m.twice = append(m.twice, e.Hash)
+		case m.fresh:
+			m.twice = append(m.twice, m.last.Hash)
+		}
+	}
+	m.last, m.fresh = e, fresh
+	if e.File != Dead {
+		return m.w.add(e)
+	}
+	var g Grave
+	var err error
+	if e.Row&onDisk == 0 {
+		g = x.graves[e.Row]
+	} else if g, err = x.run.yard.grave(e.Row, true); err != nil {
+		return err
+	}
+	if g.AtMs < x.expired {
+		m.expired++
+		return nil
+	}
+	if e.Row, err = m.w.yard.bury(&g); err != nil {
+		return err
+	}
+	return m.w.add(e)
 }
 
 func (x *Index) isGone(e Entry) bool {
 	if x.gone.n == 0 {
 		return false
 	}
-	h := masked(e.Hash)
+	h := x.run.masked(e.Hash)
 	s := &x.gone.shards[shardOf(h)]
-	return s.find(h, e.File, e.Row&rowMask) >= 0
+	return s.find(h, e.File, e.row()) >= 0
 }
 
 // bound gives an entry whose own sequence is not kept that of the newest row of its file.
@@ -163,17 +199,16 @@ func (x *Index) inRun(h fold.Hash, f func(Entry) bool) {
 
 // hasRun tells whether the file has an entry, and takes it away.
 func (x *Index) takeRun(h fold.Hash, file, row uint32) (e Entry, ok bool) {
-	if file == Dead {
-		return
-	}
+	want := Entry{Hash: x.run.masked(h), File: file, Row: row}
+	want.Row = want.row()
 	x.inRun(h, func(c Entry) bool {
-		if c.File == file && c.Row&rowMask == row&rowMask {
+		if c.File == file && c.row() == want.Row {
 			e, ok = c, true
 		}
 		return !ok
 	})
 	if ok {
-		x.gone.Insert(Entry{Hash: masked(h), File: file, Row: row & rowMask})
+		x.gone.Insert(want)
 	}
 	return e, ok
 }

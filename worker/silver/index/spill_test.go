@@ -1,7 +1,9 @@
 package index
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,7 +17,8 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		small, big := New(1), New(1)
-		small.WithSpill(Spill{Dir: dir, Limit: func() int64 { return 0 }})
+		whole := rapid.Bool().Draw(t, "whole")
+		small.WithSpill(Spill{Dir: dir, Whole: whole, Limit: func() int64 { return 0 }})
 		defer func() { small.run.close() }()
 		for range 3 {
 			f := File{Path: string(rune('a' + len(small.files))), Rows: 1 << 20}
@@ -27,6 +30,7 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 			file, row uint32
 		}
 		var live []place
+		dead := map[int]Grave{} // of keys that have no other entry
 		next := uint32(0)
 		stamp := func() fold.Stamp {
 			s := fold.Stamp{Epoch: 1, Part: 1, Off: rapid.Int64Range(0, 9).Draw(t, "off")}
@@ -40,7 +44,51 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 			live = append(live, place{key, file, next})
 			return At(hashOf(key), stamp(), file, int64(next), rapid.IntRange(0, 9).Draw(t, "carried") == 0)
 		}
+		// tombs does one thing to the tombstone of a key, by its entry, as it is in either index.
+		tombs := func(do func(x *Index, e Entry, ok bool), h fold.Hash) {
+			for _, x := range []*Index{small, big} {
+				e, ok, _ := x.Get(h)
+				do(x, e, ok)
+			}
+		}
 		for i, ops := 0, rapid.IntRange(1, 150).Draw(t, "ops"); i < ops; i++ {
+			if rapid.IntRange(0, 3).Draw(t, "tomb") == 0 {
+				key := rapid.IntRange(400, 420).Draw(t, "deleted")
+				_, has := dead[key]
+				g := Grave{Stamp: stamp(), AtMs: rapid.Int64Range(0, 100).Draw(t, "at")}
+				if rapid.Bool().Draw(t, "takes back") {
+					g.Add = stamp()
+				}
+				if rapid.IntRange(0, 9).Draw(t, "long") == 0 {
+					g.Stamp.Pos = strings.Repeat("long", rapid.IntRange(30, 3000).Draw(t, "position"))
+				}
+				tombs(func(x *Index, e Entry, ok bool) {
+					switch {
+					case ok != has:
+						t.Fatalf("tombstone of %d: %v, want %v", key, ok, has)
+					case !has:
+						x.Insert(x.Bury(hashOf(key), g))
+						dead[key] = g
+					case g.AtMs < 30:
+						x.Raise(e)
+						if !x.Remove(hashOf(key), Dead, e.Row) || x.Remove(hashOf(key), Dead, e.Row) {
+							t.Fatalf("tombstone of %d is not removed once", key)
+						}
+						delete(dead, key)
+					case g.AtMs < 60:
+						e2 := x.Bury(hashOf(key), g)
+						x.Raise(e)
+						if !x.Replace(Dead, e.Row, e2) {
+							t.Fatalf("tombstone of %d is not replaced", key)
+						}
+						dead[key] = g
+					default:
+						x.Rebury(e, g)
+						dead[key] = g
+					}
+				}, hashOf(key))
+				continue
+			}
 			key, file := rapid.IntRange(0, 300).Draw(t, "key"), rapid.Uint32Range(0, 2).Draw(t, "file")
 			op := rapid.IntRange(0, 9).Draw(t, "op")
 			if len(live) == 0 && op > 3 {
@@ -82,8 +130,16 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 				}
 			}
 		}
-		if small.Err() != nil || small.Len() != big.Len() || small.LiveRows() != int64(len(live)) {
+		if small.Err() != nil || small.Len() != big.Len() || small.LiveRows() != int64(len(live)) || small.Tombstones() != len(dead) {
 			t.Fatalf("%v: %d entries, want %d, %d", small.Err(), small.Len(), big.Len(), len(live))
+		}
+		for key := 400; key <= 420; key++ {
+			want, has := dead[key]
+			tombs(func(x *Index, e Entry, ok bool) {
+				if ok != has || ok && (e.File != Dead || *x.Grave(e) != want) {
+					t.Fatalf("tombstone of %d: %v %+v, want %v %+v", key, ok, e, has, want)
+				}
+			}, hashOf(key))
 		}
 		places := func(x *Index, h fold.Hash) (out []place) {
 			x.Each(h, func(e Entry) bool {
@@ -107,6 +163,9 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 			small.Each(h, func(e Entry) bool {
 				big.Each(h, func(full Entry) bool {
 					if full.File == e.File && full.Position() == e.Position() {
+						if whole && (e.Bound() || e.Hash != full.Hash || e.Prefix != full.Prefix || e.SeqHash != full.SeqHash) {
+							t.Fatalf("entry is %+v, want %+v", e, full)
+						}
 						if v := Judge(e, s); v != Unsure && v != Judge(full, s) {
 							t.Fatalf("judged %v, want %v", v, Judge(full, s))
 						}
@@ -127,8 +186,25 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 			n++
 			return true
 		})
-		if n != len(live) {
-			t.Fatalf("all: %d entries, want %d", n, len(live))
+		if n != len(live)+len(dead) {
+			t.Fatalf("all: %d entries, want %d and %d tombstones", n, len(live), len(dead))
+		}
+		// What is expired goes at once from memory, and from the file when it is written anew.
+		const expired = 50
+		small.Expire(expired)
+		if _, err := small.Compact(); err != nil {
+			t.Fatal(err)
+		}
+		for key, g := range dead {
+			if _, ok, _ := small.Get(hashOf(key)); ok != (g.AtMs >= expired) {
+				t.Fatalf("tombstone of %d after the others expired: %v", key, ok)
+			}
+			if g.AtMs < expired {
+				delete(dead, key)
+			}
+		}
+		if small.Tombstones() != len(dead) || small.LiveRows() != int64(len(live)) {
+			t.Fatalf("%d tombstones, want %d; %d rows, want %d", small.Tombstones(), len(dead), small.LiveRows(), len(live))
 		}
 	})
 }
@@ -160,6 +236,41 @@ func TestSpilledBytesPerKey(t *testing.T) {
 		if e, ok, more := x.Get(hashOf(i)); !ok || more || e.Position() != int64(i) {
 			t.Fatalf("key %d: %+v %v %v", i, e, ok, more)
 		}
+	}
+}
+
+// Tombstones have next to nothing in memory either, however many there are.
+func TestSpilledTombstones(t *testing.T) {
+	x := New(1)
+	x.WithSpill(Spill{Dir: t.TempDir(), Limit: func() int64 { return 1 << 20 }})
+	const keys = 100_000
+	grave := func(i int) Grave {
+		return Grave{Stamp: fold.Stamp{Epoch: 1, Pos: fmt.Sprintf("%024d", i), Part: 3, Off: int64(i), Exact: true}, AtMs: int64(i)}
+	}
+	most := int64(0)
+	for i := range keys {
+		x.Insert(x.Bury(hashOf(i), grave(i)))
+		most = max(most, x.MemoryBytes())
+		if x.Over() {
+			if _, err := x.Compact(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := x.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	defer x.run.close()
+	if x.Tombstones() != keys || most > 4<<20 {
+		t.Fatalf("%d tombstones, at most %d bytes in memory", x.Tombstones(), most)
+	}
+	for i := range keys {
+		if e, ok, _ := x.Get(hashOf(i)); !ok || *x.Grave(e) != grave(i) {
+			t.Fatalf("tombstone %d: %v %+v", i, ok, e)
+		}
+	}
+	if err := x.Err(); err != nil {
+		t.Fatal(err)
 	}
 }
 

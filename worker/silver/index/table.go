@@ -5,7 +5,7 @@
 // not: durable, or shared; one Index belongs to the goroutine that merges the table.
 //
 // Key types: Table (the hash table, 32 bytes a slot), Entry (what it says of a key), Index (Table, the files its entries
-// point to and the version). An index that may not have the memory goes on in a file, 15 bytes for a key (Spill).
+// point to and the version). An index that may not have the memory goes on in a file, 15 bytes for a key (Spill), its tombstones in another.
 package index
 
 import (
@@ -42,6 +42,14 @@ const (
 
 // Position gives the row's place in its file.
 func (e Entry) Position() int64 { return int64(e.Row & rowMask) }
+
+// row is Row without the flags, by which an entry is found among others of its hash.
+func (e Entry) row() uint32 {
+	if e.File == Dead {
+		return e.Row
+	}
+	return e.Row & rowMask
+}
 
 // Carried tells that the row has columns whose values were carried over from an older image.
 func (e Entry) Carried() bool { return e.File != Dead && e.Row&flagCarried != 0 }

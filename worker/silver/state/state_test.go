@@ -141,6 +141,55 @@ func TestStoreMergesSegmentsAndCleansUp(t *testing.T) {
 	}
 }
 
+// However many tombstones there are, a save reads and writes no more than a few segments of the largest size.
+func TestLargeSegmentsStay(t *testing.T) {
+	ctx := context.Background()
+	s := NewStore(mem.New("lake"), "silver/t")
+	st := New()
+	const batch = largest / 4
+	rest := map[string]bool{}
+	m, n := int64(-1), 0
+	for range 4 * fanIn {
+		for range batch {
+			n++
+			st.Tombs = append(st.Tombs, Tomb{Hash: fold.Hash{Lo: uint64(n)}, Seq: "s", AtMs: int64(n)})
+		}
+		asked := 0
+		var err error
+		if m, err = s.Save(ctx, m+1, st, func(*Tomb) bool { asked++; return true }, -1); err != nil {
+			t.Fatal(err)
+		}
+		if asked > (fanIn+1)*largest {
+			t.Fatalf("a save looked at %d tombstones", asked)
+		}
+		have := map[string]bool{}
+		for _, g := range st.Segments {
+			have[g.Name] = true
+		}
+		for name := range rest {
+			if !have[name] {
+				t.Fatalf("%s, which has the largest size, was merged", name)
+			}
+		}
+		for _, g := range st.Segments {
+			if g.Count >= largest {
+				rest[g.Name] = true
+			}
+		}
+	}
+	if len(rest) < 3 {
+		t.Fatalf("%d segments of the largest size", len(rest))
+	}
+	got := 0
+	if err := s.Tombs(ctx, st, func(l []Tomb) error { got += len(l); return nil }); err != nil || got != n {
+		t.Fatalf("%d tombstones, want %d: %v", got, n, err)
+	}
+	// All of a segment expires with its newest.
+	if _, err := s.Save(ctx, m+1, st, nil, int64(n)+1); err != nil || len(st.Segments) > 0 {
+		t.Fatalf("%d segments after all have expired: %v", len(st.Segments), err)
+	}
+}
+
 // A merge that was cut off leaves its state object; a repeat meets it, another merge takes the next number.
 func TestSaveIsOnce(t *testing.T) {
 	ctx := context.Background()

@@ -22,6 +22,9 @@ const (
 	inlineTombs = 2048
 	// fanIn is how many segments of about one size are merged.
 	fanIn = 8
+	// largest is the number of tombstones from which on a segment is not merged any more: a merge waits for it, and they expire
+	// together.
+	largest = inlineTombs * fanIn * fanIn
 )
 
 // Store reads and writes the state of one table. It belongs to the goroutine that merges the table.
@@ -189,10 +192,13 @@ func filter(t []Tomb, keep func(*Tomb) bool) []Tomb {
 	return slices.DeleteFunc(t, func(t Tomb) bool { return keep != nil && !keep(&t) })
 }
 
-// mergeable gives the indexes of fanIn segments in one size class.
+// mergeable gives the indexes of fanIn segments in one size class, none of which is of the largest size.
 func mergeable(g []Segment) []int {
 	class := map[int][]int{}
 	for i := range g {
+		if g[i].Count >= largest {
+			continue
+		}
 		c := 0
 		for n := g[i].Count; n >= inlineTombs*fanIn; n /= fanIn {
 			c++
