@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"sluice.io/sluice/connectors/store"
 )
@@ -19,6 +20,8 @@ const (
 	MissingCommit     LogTrouble = "missing-commit"     // a gap between commits
 	CorruptCheckpoint LogTrouble = "corrupt-checkpoint" // readers fall back to older ones, as long as the commits after them are there
 	MissingPart       LogTrouble = "missing-part"       // a checkpoint of several parts lacks one: as if it were not there
+	CorruptCompaction LogTrouble = "corrupt-compaction" // a compacted file that can't be read, or lists a file twice: readers take the commits
+	WrongTimestamp    LogTrouble = "wrong-timestamp"    // a commit without in-commit timestamp, or with one that does not rise, where the table has them
 	WrongHint         LogTrouble = "wrong-hint"         // _last_checkpoint makes no sense, or names a checkpoint that is not there
 	WrongChecksum     LogTrouble = "wrong-checksum"     // the newest .crc file can't be read, or says something else than the log
 )
@@ -46,7 +49,7 @@ func CheckLog(ctx context.Context, b store.Bucket, tablePath string, opts ...Opt
 		return nil, t.notATable(ctx, l)
 	}
 	c := logChecker{t: t, l: l}
-	for _, step := range []func(context.Context) error{c.commits, c.checkpoints, c.parts, c.hint, c.checksum} {
+	for _, step := range []func(context.Context) error{c.commits, c.timestamps, c.compactions, c.checkpoints, c.parts, c.hint, c.checksum} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("check the log of %s: %w", t.URL(), err)
 		}
@@ -58,6 +61,7 @@ type logChecker struct {
 	t     *Table
 	l     *logListing
 	found []LogFinding
+	times []commitTime // in-commit timestamps of the commits that were read; zero: none
 }
 
 // note keeps what an error says of a file, unless the error is of the environment.
@@ -83,10 +87,62 @@ func (c *logChecker) commits(ctx context.Context) error {
 				return err
 			}
 		}
-		if _, err := c.t.readCommit(ctx, &p, v); err != nil {
+		a, err := c.t.readCommit(ctx, &p, v)
+		if err != nil {
 			if err := c.note(ctx, CorruptCommit, logDir+versionName(v)+".json", err); err != nil {
 				return err
 			}
+			continue
+		}
+		at := commitTime{version: v}
+		if ci := a.CommitInfo; ci != nil && ci.InCommitTimestamp != nil {
+			at.at = timeOfMs(*ci.InCommitTimestamp)
+		}
+		c.times = append(c.times, at)
+	}
+	return nil
+}
+
+// timestamps compares the in-commit timestamps of a table that has them: time travel relies on their rising.
+func (c *logChecker) timestamps(ctx context.Context) error {
+	s, err := c.t.load(ctx, -1)
+	if err != nil {
+		return ctx.Err() // else said already, or unsupported
+	}
+	since := s.ictSince()
+	var last commitTime
+	for _, at := range c.times {
+		if at.version < since {
+			continue
+		}
+		var err error
+		switch {
+		case at.at.IsZero():
+			err = errors.New("the table has in-commit timestamps, and this commit has none")
+		case !last.at.IsZero() && !at.at.After(last.at):
+			err = fmt.Errorf("its in-commit timestamp is %s, version %d has %s", at.at.Format(time.RFC3339Nano), last.version, last.at.Format(time.RFC3339Nano))
+		}
+		if err != nil {
+			if err := c.note(ctx, WrongTimestamp, logDir+versionName(at.version)+".json", err); err != nil {
+				return err
+			}
+			continue
+		}
+		last = at
+	}
+	return nil
+}
+
+func (c *logChecker) compactions(ctx context.Context) error {
+	var p parser
+	for _, f := range c.l.compacted {
+		name := strings.TrimPrefix(f.info.Key, c.t.key(logDir))
+		_, err := c.t.readCompacted(ctx, &p, &segment{first: f.version, last: f.last, compacted: true, name: name})
+		if err == nil {
+			continue
+		}
+		if err := c.note(ctx, CorruptCompaction, logDir+name, err, f.info.Key); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,5 +177,36 @@ func TestIncompleteCheckpoint(t *testing.T) {
 	}
 	if _, err := RepairLog(ctx, b, "t", found); err == nil {
 		t.Error("a log that can't be read was repaired")
+	}
+}
+
+// TestCheckLogFindsTimesAndCompactions: in-commit timestamps that are missing or do not rise, and compacted files that are no use.
+func TestCheckLogFindsTimesAndCompactions(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	tab, b, _ := clocked(t, map[string]string{PropEnableICT: "true"})
+	appendOne(t, tab, "a")
+	s := appendOne(t, tab, "b")
+	put := func(name, text string) {
+		if err := b.Put(ctx, "t/"+logDir+name, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(versionName(3)+".json", `{"commitInfo":{"operation":"WRITE"}}`)
+	put(versionName(4)+".json", fmt.Sprintf(`{"commitInfo":{"inCommitTimestamp":%d,"operation":"WRITE"}}`, s.ict))
+	put(versionName(1)+"."+versionName(3)+".compacted.json", `{"add"`)
+	found, err := CheckLog(ctx, b, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range found {
+		got = append(got, string(f.Trouble)+" "+f.File[len(logDir)+19:][:1])
+	}
+	if want := []string{"wrong-timestamp 3", "wrong-timestamp 4", "corrupt-compaction 1"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if done, err := RepairLog(ctx, b, "t", found); err != nil || len(done) != 1 || done[0].Trouble != CorruptCompaction {
+		t.Errorf("repaired %+v, %v", done, err)
 	}
 }

@@ -119,7 +119,7 @@ func (c *checker) file(a *delta.Add) error {
 	}
 	st, err := t.Bucket().Stat(c.ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
-		c.note(MissingFile, a, "there is no object %s", key)
+		c.note(MissingFile, a, "there is no object %s", strings.TrimPrefix(key, t.Path()+"/"))
 		return nil
 	}
 	if err != nil {

@@ -109,6 +109,7 @@ func openObject(ctx context.Context, t *delta.Table, key string, size int64) (*c
 
 // fileError says which file of which table an error is about.
 func fileError(t *delta.Table, key string, err error) error {
+	key = strings.TrimPrefix(key, t.Path()+"/")
 	if errors.Is(err, parquet.ErrCorrupt) {
 		c := &delta.CorruptError{Table: t.URL(), Version: -1, File: key, Offset: -1, Err: err}
 		if at, ok := parquet.Place(err); ok {
