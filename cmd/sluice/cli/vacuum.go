@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,18 +58,18 @@ func (a *app) tableVacuum() *cobra.Command {
 				}
 				n, bytes = res.Deleted, res.Bytes
 			}
+			files := []string{} // as they lie below the table's folder
+			for _, f := range plan.Files {
+				files = append(files, strings.TrimPrefix(f.Key, t.Path()+"/"))
+			}
 			if a.output == "json" {
-				files := []string{}
-				for _, f := range plan.Files {
-					files = append(files, f.Key)
-				}
 				return a.json(map[string]any{"files": files, "deleted": n, "bytes": bytes, "dry_run": dry, "retention": plan.Retention.String(), "too_young": plan.Young})
 			}
 			done := "deleted"
 			if dry {
 				done = "would be deleted"
-				for _, f := range plan.Files {
-					fmt.Fprintln(a.Out, f.Key)
+				for _, f := range files {
+					fmt.Fprintln(a.Out, f)
 				}
 			}
 			_, err = fmt.Fprintf(a.Out, "%d files, %s, %s; %d unused ones are younger than %s\n", n, bytesText(bytes), done, plan.Young, plan.Retention)
@@ -111,9 +112,12 @@ func (a *app) tableOptimize() *cobra.Command {
 				return a.json(map[string]any{"files_removed": res.FilesRemoved, "files_added": res.FilesAdded, "bytes_removed": res.BytesRemoved,
 					"bytes_added": res.BytesAdded, "rows_purged": res.RowsPurged, "commits": res.Bins, "lost": res.Lost, "version": res.Version})
 			}
-			if res.Bins == 0 {
+			if res.Bins+res.Lost == 0 {
 				_, err := fmt.Fprintln(a.Out, "nothing to do")
 				return err
+			}
+			if res.Lost > 0 {
+				fmt.Fprintf(a.Out, "%d new files were dropped: other writers changed what they were made of meanwhile; run it again\n", res.Lost)
 			}
 			_, err = fmt.Fprintf(a.Out, "%d files (%s) became %d (%s), %s deleted rows left out, in %d commits and %s\n", res.FilesRemoved, bytesText(res.BytesRemoved),
 				res.FilesAdded, bytesText(res.BytesAdded), countText(res.RowsPurged), res.Bins, time.Since(began).Round(time.Millisecond))
