@@ -54,7 +54,7 @@ func (w *work) apply(snap *delta.Snapshot, parts []newFile, next map[uint32]*bit
 		for i := range winners {
 			n := &winners[i]
 			if n.life != nil && n.life.ended {
-				m.past.add(n.h, spotAt(n.st, o, int64(i)))
+				m.past.Add(n.h, index.SpotAt(n.st, o, int64(i)))
 				continue
 			}
 			put(n.old, n.has, index.At(n.h, n.st, o, int64(i), n.carried))
@@ -77,10 +77,10 @@ func (w *work) apply(snap *delta.Snapshot, parts []newFile, next map[uint32]*bit
 // lies: nothing is merged onto it (D8).
 func (m *Merger) checkCount() error {
 	n, exact := m.snap.NumRecords()
-	if !exact || n == m.idx.LiveRows()+m.past.n {
+	if !exact || n == m.idx.LiveRows()+m.past.Len() {
 		return nil
 	}
-	if err := m.mismatch(fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows()+m.past.n)); m.broken != nil {
+	if err := m.mismatch(fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows()+m.past.Len())); m.broken != nil {
 		return err
 	}
 	return nil

@@ -28,12 +28,12 @@ type rowRef struct {
 	h     fold.Hash
 	ended bool
 	entry index.Entry // of a version that has not ended
-	spot  spot
+	spot  index.Spot
 }
 
 func (r rowRef) place() (file uint32, row int64) {
 	if r.ended {
-		return r.spot.file, r.spot.position()
+		return r.spot.File, r.spot.Position()
 	}
 	return r.entry.File, r.entry.Position()
 }
@@ -151,7 +151,7 @@ func histSign(o *fold.HistoryOutput) string {
 // simpleHistory tells a key that is seen for the first time, by a whole row: its first version is the event as it came.
 func (w *work) simpleHistory(g *group) bool {
 	m := w.m
-	if g.n != 1 || len(w.state.Truncates) > 0 || len(m.ends[g.h]) > 0 || len(m.moved[g.h]) > 0 || len(m.past.keys[g.h]) > 0 {
+	if g.n != 1 || len(w.state.Truncates) > 0 || len(m.ends[g.h]) > 0 || len(m.moved[g.h]) > 0 || m.past.Has(g.h) {
 		return false
 	}
 	if _, has, _ := m.idx.Get(g.h); has {
@@ -203,7 +203,6 @@ func (w *work) histEvents(i int32) {
 func (w *work) window(g *histGroup) {
 	m := w.m
 	g.refs, g.all = g.refs[:0], true
-	l := m.past.keys[g.h]
 	live, has := index.Entry{}, false
 	m.idx.Each(g.h, func(e index.Entry) bool {
 		if e.File != index.Dead {
@@ -212,20 +211,17 @@ func (w *work) window(g *histGroup) {
 		}
 		return true
 	})
-	if len(l) == 0 || len(g.refs) > 1 || !g.set {
-		g.addSpots(l)
-		return
-	}
-	if has && w.allNewer(g, live) {
+	if has && len(g.refs) == 1 && g.set && w.allNewer(g, live) && m.past.Has(g.h) {
 		g.all = false
 		return
 	}
-	if g.floor.Pos == "" || l[0].bare() || has && live.Unpositioned() {
+	l := m.past.Of(g.h)
+	if len(l) == 0 || len(g.refs) > 1 || !g.set || g.floor.Pos == "" || l[0].Bare() || has && live.Unpositioned() {
 		g.addSpots(l)
 		return
 	}
 	floor := w.txFloor(g)
-	from := older(l, fold.Mark(floor.Epoch, floor.Pos))
+	from := index.OlderThan(l, fold.Mark(floor.Epoch, floor.Pos))
 	g.all = from == 0
 	g.addSpots(l[from:])
 }
@@ -268,7 +264,7 @@ func (w *work) txLen(g *histGroup) int {
 	return 0
 }
 
-func (g *histGroup) addSpots(l []spot) {
+func (g *histGroup) addSpots(l []index.Spot) {
 	for _, x := range l {
 		g.refs = append(g.refs, rowRef{h: g.h, ended: true, spot: x})
 	}

@@ -143,7 +143,7 @@ func (w *work) settleEnds(g *histGroup) {
 func (w *work) dropRefs() {
 	for _, r := range w.goneRefs {
 		if r.ended {
-			w.m.past.remove(r.h, r.spot)
+			w.m.past.Remove(r.h, r.spot)
 		} else {
 			w.m.idx.Remove(r.h, r.entry.File, r.entry.Row)
 		}

@@ -158,9 +158,9 @@ func (w *work) settleRemovals(s *rowSet) {
 
 // ended tells that an event of a history made a row that has ended.
 func (w *work) ended(e *event) bool {
-	at := spotAt(e.st, 0, 0)
-	for _, x := range w.m.past.keys[e.h] {
-		if x.cmp(at) == 0 && x.seqHash == at.seqHash {
+	at := index.SpotAt(e.st, 0, 0)
+	for _, x := range w.m.past.Of(e.h) {
+		if x.SameMark(at) {
 			return true
 		}
 	}

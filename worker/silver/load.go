@@ -1,6 +1,7 @@
 package silver
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,14 +30,14 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	start := time.Now()
 	m.twice, m.late = nil, nil
 	x := index.New(snap.Version)
-	m.maySpill(x)
+	x.WithSpill(m.spill())
 	if n, ok := snap.NumRecords(); ok {
 		x.Reserve(x.Room(int(n)))
 	}
 	files := slices.Collect(snap.Files())
 	var mu sync.Mutex // of x.files, old, twice and max32
 	bulk, max32 := x.Bulk(), &maxima{}
-	old := newPast()
+	old := index.NewPast(m.spill())
 	var filling sync.RWMutex // held alone to move the index into its file
 	var filled atomic.Int64  // entries since
 	g, gctx := errgroup.WithContext(ctx)
@@ -100,8 +101,11 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 				if k.ended {
 					local.see(k.end)
 					mu.Lock()
-					old.add(k.h, spotAt(k.st, o, k.row))
-					mu.Unlock()
+					defer mu.Unlock()
+					old.Add(k.h, index.SpotAt(k.st, o, k.row))
+					if old.Over() {
+						return old.Compact()
+					}
 					return nil
 				}
 				e := index.At(k.h, k.st, o, k.row, k.carried)
@@ -129,33 +133,51 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	m.observeTable(snap, max32)
 	m.past = old
 	m.stats.Rebuilds++
-	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows()+old.n, "tombstones", x.Tombstones(),
-		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes(), "on disk", x.Spilled(), "took", time.Since(start).Round(time.Millisecond), "reading the log took", m.logTook.Round(time.Millisecond))
+	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows()+old.Len(), "tombstones", x.Tombstones(),
+		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes()+old.MemoryBytes(), "on disk", x.Spilled()+old.Spilled(), "took", time.Since(start).Round(time.Millisecond), "reading the log took", m.logTook.Round(time.Millisecond))
 	return x, nil
 }
 
-// maySpill lets an index go on in a file when it grows too large for memory. Tables without key, and histories, need all of
-// each entry.
-func (m *Merger) maySpill(x *index.Index) {
-	if m.opt.DataDir != "" && m.opt.IndexMemory != nil {
-		x.WithSpill(index.Spill{Dir: m.opt.DataDir, Limit: m.opt.IndexMemory, Whole: !m.keyed() || m.history()})
+// spill says where the key index goes on when it grows too large for memory. Tables without key, and histories, need all of each
+// entry; a history has two halves.
+func (m *Merger) spill() index.Spill {
+	if m.opt.DataDir == "" || m.opt.IndexMemory == nil {
+		return index.Spill{}
 	}
+	s := index.Spill{Dir: m.opt.DataDir, Limit: m.opt.IndexMemory, Whole: !m.keyed() || m.history()}
+	if m.history() {
+		s.Limit = func() int64 { return m.opt.IndexMemory() / 2 }
+	}
+	return s
 }
 
-// shrink moves the index into its file where it has grown too large for memory. An index that could not be read or written is built
+// shrink moves the index to disk where it has grown too large for memory. An index that could not be read or written is built
 // anew by the next merge.
 func (m *Merger) shrink() {
-	m.maySpill(m.idx)
-	if m.idx.Err() == nil && m.idx.Over() {
-		start := m.now()
-		before := m.idx.MemoryBytes()
-		if _, err := m.idx.Compact(); err != nil {
+	if m.idx.Spilled() == 0 {
+		m.idx.WithSpill(m.spill())
+	}
+	if m.past.Spilled() == 0 {
+		m.past.WithSpill(m.spill())
+	}
+	over := cmp.Or(m.idx.Err(), m.past.Err()) == nil && (m.idx.Over() || m.past.Over())
+	if over {
+		start, before := m.now(), m.idx.MemoryBytes()+m.past.MemoryBytes()
+		var err error
+		if m.idx.Over() {
+			_, err = m.idx.Compact()
+		}
+		if err == nil && m.past.Over() {
+			err = m.past.Compact()
+		}
+		if err != nil {
 			m.log.Warn("the key index stays in memory, beyond its share", "memory", before, "error", err)
 		} else {
-			m.log.Info("moved the key index from memory to disk", "memory", before, "now", m.idx.MemoryBytes(), "disk", m.idx.Spilled(), "took", m.now().Sub(start).Round(time.Millisecond))
+			m.log.Info("moved the key index from memory to disk", "memory", before, "now", m.idx.MemoryBytes()+m.past.MemoryBytes(),
+				"disk", m.idx.Spilled()+m.past.Spilled(), "took", m.now().Sub(start).Round(time.Millisecond))
 		}
 	}
-	if err := m.idx.Err(); err != nil {
+	if err := cmp.Or(m.idx.Err(), m.past.Err()); err != nil {
 		m.log.Error("the key index could not be kept on disk; it is built anew", "error", err)
 		m.ready, m.loaded = false, false
 	}
@@ -294,9 +316,9 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 		err = r.pick(ctx, a, f.Deleted, del, func(k rowKey) error {
 			switch {
 			case k.ended && has(del, k.row):
-				m.past.remove(k.h, spotAt(k.st, o, k.row))
+				m.past.Remove(k.h, index.SpotAt(k.st, o, k.row))
 			case k.ended:
-				m.past.add(k.h, spotAt(k.st, o, k.row))
+				m.past.Add(k.h, index.SpotAt(k.st, o, k.row))
 			case has(del, k.row):
 				x.Remove(k.h, o, uint32(k.row))
 			default:
@@ -328,7 +350,7 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 		o := x.AddFile(index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del})
 		err = r.each(ctx, a.Path, a.Size, func(row int64) bool { return !has(del, row) }, func(k rowKey) error {
 			if k.ended {
-				m.past.add(k.h, spotAt(k.st, o, k.row))
+				m.past.Add(k.h, index.SpotAt(k.st, o, k.row))
 				return nil
 			}
 			e := index.At(k.h, k.st, o, k.row, k.carried)
@@ -368,7 +390,9 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 		for _, e := range drop {
 			x.Remove(e.Hash, e.File, uint32(e.Position()))
 		}
-		m.past.dropFiles(gone)
+		if err := m.past.DropFiles(gone); err != nil {
+			return err
+		}
 		for _, o := range lost {
 			x.DropFile(o)
 		}
@@ -378,8 +402,8 @@ func (m *Merger) catchUp(ctx context.Context, snap *delta.Snapshot) error {
 	m.log.Info("followed changes of the table by others", "version", snap.Version, "new files", len(fresh), "gone files", len(lost),
 		"keys twice", dup, "took", time.Since(start).Round(time.Millisecond))
 	m.loaded = true
-	if n, exact := snap.NumRecords(); exact && n != x.LiveRows()+m.past.n {
-		m.log.Error("the key index does not agree with the table: building it anew", "rows", n, "index", x.LiveRows()+m.past.n, "version", snap.Version)
+	if n, exact := snap.NumRecords(); exact && n != x.LiveRows()+m.past.Len() {
+		m.log.Error("the key index does not agree with the table: building it anew", "rows", n, "index", x.LiveRows()+m.past.Len(), "version", snap.Version)
 		m.stats.Mismatches++
 		m.loaded = false
 		idx, err := m.buildIndex(ctx, snap)

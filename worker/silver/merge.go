@@ -1,6 +1,7 @@
 package silver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -172,7 +173,7 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 	} else if err := w.foldSets(ctx); err != nil {
 		return w.res, false, err
 	}
-	if err := m.idx.Err(); err != nil { // D8
+	if err := cmp.Or(m.idx.Err(), m.past.Err()); err != nil { // D8
 		m.loaded = false
 		return w.res, false, err
 	}

@@ -43,7 +43,7 @@ type Merger struct {
 	keyPlans   map[*connectors.Shape]*keyPlan
 
 	idx    *index.Index
-	past   *past // of a history: the ended versions
+	past   *index.Past // of a history: the ended versions
 	store  *state.Store
 	state  *state.State
 	stateM int64 // number of the valid state object, -1: none
@@ -129,7 +129,7 @@ func (m *Merger) load(ctx context.Context) error {
 		case errors.Is(err, delta.ErrNotTable):
 			m.cols = evolve.New(schema.Schema{}, m.policy())
 			m.decided, m.keys = false, nil
-			m.idx, m.past, m.stateM = index.New(-1), newPast(), -1
+			m.idx, m.past, m.stateM = index.New(-1), index.NewPast(index.Spill{}), -1
 			if m.state == nil {
 				m.state = state.New()
 			}
@@ -261,8 +261,8 @@ func (m *Merger) Durable(feed string) int64 {
 // Stats describe the Merger.
 func (m *Merger) Stats() Stats {
 	s := m.stats
-	s.Rows, s.Tombstones, s.IndexBytes, s.Version = m.idx.LiveRows()+m.past.n, int64(m.idx.Tombstones()), m.idx.MemoryBytes()+m.past.bytes(), m.idx.Version
-	s.IndexDisk = m.idx.Spilled()
+	s.Rows, s.Tombstones, s.IndexBytes, s.Version = m.idx.LiveRows()+m.past.Len(), int64(m.idx.Tombstones()), m.idx.MemoryBytes()+m.past.MemoryBytes(), m.idx.Version
+	s.IndexDisk = m.idx.Spilled() + m.past.Spilled()
 	if m.snap != nil {
 		s.Files = m.snap.NumFiles()
 	}
@@ -280,7 +280,7 @@ func (m *Merger) Close(ctx context.Context) error {
 		}
 	}
 	m.dropJob()
-	m.ready, m.idx, m.past, m.state = false, index.New(-1), newPast(), state.New()
+	m.ready, m.idx, m.past, m.state = false, index.New(-1), index.NewPast(index.Spill{}), state.New()
 	return nil
 }
 

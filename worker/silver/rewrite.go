@@ -45,7 +45,7 @@ type rowMove struct {
 // endedMove is the move of an ended version of a history, which was at a spot.
 type endedMove struct {
 	rowMove
-	was spot
+	was index.Spot
 }
 
 func (r *relocation) from(o uint32) bool { return r != nil && r.froms[o] }
@@ -65,7 +65,7 @@ type rewriter struct {
 
 	r      *relocation
 	hashes func(rec arrow.Record, row int) (fold.Hash, error)
-	ends   func(rec arrow.Record, row int, file uint32, at int64) (spot, bool, error)
+	ends   func(rec arrow.Record, row int, file uint32, at int64) (index.Spot, bool, error)
 	fw     *fileWriter
 	rows   int64 // of fw
 	live   int64 // rows of all of from that are to be written
@@ -322,17 +322,17 @@ func (m *Merger) rowHasher(sch schema.Schema) func(rec arrow.Record, row int) (f
 }
 
 // endReader tells which rows of a history have ended, and their spots. nil: the table is no history.
-func (m *Merger) endReader(sch schema.Schema) func(rec arrow.Record, row int, file uint32, at int64) (spot, bool, error) {
+func (m *Merger) endReader(sch schema.Schema) func(rec arrow.Record, row int, file uint32, at int64) (index.Spot, bool, error) {
 	end, seq := sch.Index(evolve.ColEndSequence), sch.Index(evolve.ColSequence)
 	if end < 0 {
 		return nil
 	}
-	return func(rec arrow.Record, row int, file uint32, at int64) (spot, bool, error) {
+	return func(rec arrow.Record, row int, file uint32, at int64) (index.Spot, bool, error) {
 		if rec.Column(end).IsNull(row) {
-			return spot{}, false, nil
+			return index.Spot{}, false, nil
 		}
 		st, err := fold.Parse(columnar.ValueAt(rec.Column(seq), sch.Fields[seq].Type, row).Str)
-		return spotAt(st, file, at), true, err
+		return index.SpotAt(st, file, at), true, err
 	}
 }
 
@@ -363,7 +363,7 @@ func (m *Merger) place(r *relocation) {
 		}
 	}
 	for i := range r.ended {
-		if v := &r.ended[i]; !m.past.move(v.h, v.was, to[v.to], v.newRow) {
+		if v := &r.ended[i]; !m.past.Move(v.h, v.was, to[v.to], v.newRow) {
 			m.loaded = false
 		}
 	}

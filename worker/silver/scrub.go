@@ -55,8 +55,8 @@ func (m *Merger) mismatch(why string) error {
 
 // compare tells a difference between index and table, "" for none.
 func (m *Merger) compare(ctx context.Context, rows int) (string, error) {
-	if n, exact := m.snap.NumRecords(); exact && n != m.idx.LiveRows()+m.past.n {
-		return fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows()+m.past.n), nil
+	if n, exact := m.snap.NumRecords(); exact && n != m.idx.LiveRows()+m.past.Len() {
+		return fmt.Sprintf("the table has %d rows, the index %d", n, m.idx.LiveRows()+m.past.Len()), nil
 	}
 	if why := m.compareEntries(rows); why != "" {
 		return why, nil
@@ -137,7 +137,7 @@ func (m *Merger) compareFile(ctx context.Context, o uint32, n int) (string, erro
 			return !found
 		})
 		if k.ended && !found {
-			found = m.past.find(k.h, spotAt(k.st, o, row)) >= 0
+			found = m.past.Knows(k.h, index.SpotAt(k.st, o, row))
 			marked = found
 		}
 		switch live := !has(del, row); {
