@@ -202,6 +202,43 @@ func TestUnknownFieldsAndExactNumbers(t *testing.T) {
 	}
 }
 
+// TestValuesAsSparkTakesThem: numbers and booleans where the protocol has text, and whole numbers with a point.
+func TestValuesAsSparkTakesThem(t *testing.T) {
+	t.Parallel()
+	var p parser
+	a, err := p.commit([]byte(`{"add":{"path":"p","partitionValues":{"a":5,"b":true,"c":1.50},"size":1.7e3,"modificationTime":1700000000000.0,"dataChange":true,"tags":{"n":1}}}
+{"metaData":{"id":"i","schemaString":"","configuration":{"delta.checkpointInterval":10,"delta.appendOnly":true}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := a.Adds[0]
+	if got := add.PartitionValues.String(); got != "a=5/b=true/c=1.50" || add.Size != 1700 || add.ModificationTime != 1700000000000 || add.Tags["n"] != "1" {
+		t.Errorf("%s, %+v", got, add)
+	}
+	if c := a.Metadata.Configuration; c["delta.checkpointInterval"] != "10" || c["delta.appendOnly"] != "true" {
+		t.Errorf("%v", c)
+	}
+}
+
+// TestFormatsAndTypesThatAreNotRead: the table is not corrupt, it needs another engine.
+func TestFormatsAndTypesThatAreNotRead(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for meta, want := range map[string]string{
+		`"format":{"provider":"orc"},"schemaString":"{\"type\":\"struct\",\"fields\":[]}"`:                                                        `format "orc"`,
+		`"schemaString":"{\"type\":\"struct\",\"fields\":[{\"name\":\"x\",\"type\":\"geometry(OGC:CRS84)\",\"nullable\":true,\"metadata\":{}}]}"`: `column "x": unknown type "geometry(OGC:CRS84)"`,
+	} {
+		b := mem.New("x")
+		text := `{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}` + "\n" + `{"metaData":{"id":"i",` + meta + `,"partitionColumns":[],"configuration":{}}}`
+		if err := b.Put(ctx, "t/_delta_log/"+versionName(0)+".json", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(ctx, b, "t"); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "corrupt") {
+			t.Error(err)
+		}
+	}
+}
+
 func TestUnknownFeaturesAreNamed(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

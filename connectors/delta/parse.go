@@ -257,6 +257,8 @@ func (p *parser) partition(f *fields) Partition {
 		case fastjson.TypeString:
 			s, _ := v.StringBytes()
 			in.vals = append(in.vals, PartitionValue{Name: string(k), Value: string(s)})
+		case fastjson.TypeNumber, fastjson.TypeTrue, fastjson.TypeFalse: // as Spark takes them
+			in.vals = append(in.vals, PartitionValue{Name: string(k), Value: v.String()})
 		default:
 			f.fail("partitionValues."+string(k), "a string or null", v)
 		}
@@ -319,6 +321,9 @@ func (f *fields) intPtr(name string) *int64 {
 		return nil
 	}
 	i, err := v.Int64()
+	if x, ferr := v.Float64(); err != nil && ferr == nil && x == math.Trunc(x) && math.Abs(x) < 1<<53 {
+		i, err = int64(x), nil // 1.7e12 is whole too
+	}
 	if err != nil {
 		if f.err == nil {
 			f.err = fmt.Errorf("%s must be an integer of 64 bits: %w", name, shorten(err))
@@ -386,15 +391,20 @@ func (f *fields) strings(name string) map[string]string {
 		if v.Type() == fastjson.TypeNull {
 			return
 		}
-		b, err := v.StringBytes()
-		if err != nil {
+		var text string
+		switch v.Type() {
+		case fastjson.TypeString:
+			text = string(v.GetStringBytes())
+		case fastjson.TypeNumber, fastjson.TypeTrue, fastjson.TypeFalse: // as Spark takes them
+			text = v.String()
+		default:
 			f.fail(name+"."+string(k), "a string", v)
 			return
 		}
 		if out == nil {
 			out = make(map[string]string, obj.Len())
 		}
-		out[string(k)] = string(b)
+		out[string(k)] = text
 	})
 	return out
 }

@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -293,7 +294,16 @@ func (r *replay) done(base *Snapshot) (*Snapshot, error) {
 		}
 	}
 	if base == nil || base.Metadata != s.Metadata {
+		if p := s.Metadata.Format.Provider; p != "" && !strings.EqualFold(p, "parquet") {
+			return nil, fmt.Errorf("open delta table %s: %w", s.table.URL(), &UnsupportedError{Protocol: s.Protocol,
+				Reason: fmt.Sprintf("its files are in the format %q, Delta's are Parquet (the engine that wrote the table could)", p)})
+		}
 		sc, err := s.Metadata.parse()
+		var unknown schema.UnknownTypeError
+		if errors.As(err, &unknown) {
+			return nil, fmt.Errorf("open delta table %s: %w", s.table.URL(), &UnsupportedError{Protocol: s.Protocol,
+				Reason: fmt.Sprintf("%v (a newer release, or the engine that wrote the table, could)", err)})
+		}
 		if err != nil {
 			return nil, corrupt(s.table.URL(), s.Version, "_delta_log", fmt.Errorf("schemaString: %w", err))
 		}

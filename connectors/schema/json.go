@@ -12,6 +12,15 @@ import (
 // ErrSyntax is wrapped by every error of Parse.
 var ErrSyntax = errors.New("not a Delta schema")
 
+// UnknownTypeError is the error of a schema that has a type which is not known here.
+type UnknownTypeError string
+
+// Error implements error.
+func (e UnknownTypeError) Error() string { return fmt.Sprintf("unknown type %q", string(e)) }
+
+// Unwrap gives ErrSyntax.
+func (e UnknownTypeError) Unwrap() error { return ErrSyntax }
+
 // maxDepth bounds the nesting of a schema that comes from outside.
 const maxDepth = 100
 
@@ -30,6 +39,7 @@ type typeJSON struct {
 	KeyType           json.RawMessage `json:"keyType"`
 	ValueType         json.RawMessage `json:"valueType"`
 	ValueContainsNull bool            `json:"valueContainsNull"`
+	SQLType           json.RawMessage `json:"sqlType"`
 }
 
 // Parse reads a schemaString of a Delta metaData action.
@@ -56,6 +66,12 @@ func parseType(raw json.RawMessage, depth int) (Type, error) {
 		var name string
 		if err := json.Unmarshal(raw, &name); err != nil {
 			return Type{}, fmt.Errorf("%w: %w", ErrSyntax, err)
+		}
+		switch {
+		case name == "null": // the name of void in old versions of Spark
+			return Of(Void), nil
+		case (strings.HasPrefix(name, "char(") || strings.HasPrefix(name, "varchar(")) && strings.HasSuffix(name, ")"):
+			return Of(String), nil
 		}
 		return ParsePrimitive(name)
 	}
@@ -94,6 +110,12 @@ func parseType(raw json.RawMessage, depth int) (Type, error) {
 			return Type{}, fmt.Errorf("map value: %w", err)
 		}
 		return Type{Kind: Map, Key: &k, Elem: &v, ElemNullable: j.ValueContainsNull}, nil
+	case "udt": // a class of the program that wrote the table, and what its values are stored as: the vectors of Spark ML
+		t, err := parseType(j.SQLType, depth+1)
+		if err != nil {
+			return Type{}, fmt.Errorf("user-defined type: %w", err)
+		}
+		return t, nil
 	}
 	return ParsePrimitive(j.Type)
 }
@@ -121,7 +143,7 @@ func ParsePrimitive(name string) (Type, error) {
 			return DecimalOf(precision, scale), nil
 		}
 	}
-	return Type{}, fmt.Errorf("%w: unknown type %q", ErrSyntax, name)
+	return Type{}, UnknownTypeError(name)
 }
 
 // String prints the schemaString of the Delta log: one line, members in the protocol's order.

@@ -24,6 +24,24 @@ func TestSchemaStringRoundTrip(t *testing.T) {
 	}
 }
 
+func TestParseTypesOfOtherWriters(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]Type{
+		`"char(10)"`: Of(String), `"varchar(5)"`: Of(String), `"null"`: Of(Void), `"decimal"`: DecimalOf(10, 0),
+		`{"type":"udt","class":"org.apache.spark.ml.linalg.VectorUDT","pyClass":"p","sqlType":{"type":"struct","fields":[{"name":"type","type":"byte","nullable":false,"metadata":{}}]}}`: StructOf(
+			Field{Name: "type", Type: Of(Byte)}),
+	} {
+		got, err := Parse(`{"type":"struct","fields":[{"name":"x","type":` + s + `,"nullable":true,"metadata":{}}]}`)
+		if err != nil || !got.Fields[0].Type.Equal(want) {
+			t.Errorf("%s: %v, %v", s, got, err)
+		}
+	}
+	var unknown UnknownTypeError
+	if _, err := Parse(`{"type":"struct","fields":[{"name":"x","type":"geometry(OGC:CRS84)"}]}`); !errors.As(err, &unknown) || unknown != "geometry(OGC:CRS84)" {
+		t.Error(err)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{``, `"long"`, `{"type":"struct","fields":[{"name":"a","type":"int"}]}`,

@@ -96,7 +96,7 @@ func Scan(ctx context.Context, s *delta.Snapshot, o Options) iter.Seq2[Batch, er
 	return func(yield func(Batch, error) bool) {
 		l, err := layoutOf(s)
 		if err != nil {
-			yield(Batch{}, err)
+			yield(Batch{}, fmt.Errorf("table %s, version %d: %w", s.Table().URL(), s.Version, err))
 			return
 		}
 		var files iter.Seq[*delta.Add]
