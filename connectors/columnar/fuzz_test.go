@@ -30,6 +30,7 @@ func FuzzOpenFile(f *testing.F) {
 	f.Add(fuzzSeed(f, WriterOptions{}))
 	f.Add(fuzzSeed(f, WriterOptions{Compression: "none", PageRows: 3}))
 	f.Add(fuzzSeed(f, WriterOptions{Compression: "zstd", NoDictionary: true}))
+	f.Add(packedSeed(f))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -102,11 +103,21 @@ func fuzzSeed(tb interface{ Fatal(...any) }, o WriterOptions) []byte {
 	return data
 }
 
+// packedSeed is a file of packed integers.
+func packedSeed(tb interface{ Fatal(...any) }) []byte {
+	s := packedSchema()
+	data, _ := writeAll(tb, s, fill(tb, s, packedRows(64, 9, false), 64), WriterOptions{NoDictionary: true, PageRows: 50})
+	return data
+}
+
 // TestDamagedFiles flips each byte of small files: they are read, or refused, and never panic.
 func TestDamagedFiles(t *testing.T) {
 	t.Parallel()
+	files := [][]byte{packedSeed(t)}
 	for _, o := range []WriterOptions{{}, {Compression: "none", PageRows: 3}, {Compression: "zstd", NoDictionary: true}, {Compression: "gzip"}} {
-		data := fuzzSeed(t, o)
+		files = append(files, fuzzSeed(t, o))
+	}
+	for _, data := range files {
 		for i := range data {
 			for _, x := range []byte{0x01, 0x80, 0xff} {
 				bad := bytes.Clone(data)

@@ -32,6 +32,8 @@ type WriterOptions struct {
 	PageRows, PageBytes int
 	// NoDictionary writes plain values always.
 	NoDictionary bool
+	// NoPacking writes integers without DELTA_BINARY_PACKED, which Spark before 3.3 does not read.
+	NoPacking bool
 	// ExpectedRows is about how many rows the file will have, where that is known: columns of many values, each of them often, get dictionaries then.
 	ExpectedRows int64
 	// Buffers, where not nil, lends its memory to the writer, until Close: for those who write one file after another.
@@ -86,7 +88,8 @@ func NewWriter(w io.Writer, s schema.Schema, opts WriterOptions) (*Writer, error
 		return nil, err
 	}
 	fw, err := parquet.NewFileWriter(w, root, parquet.WriterOptions{Codec: codec, CreatedBy: createdBy, KeyValue: opts.Metadata,
-		PageRows: opts.PageRows, PageBytes: opts.PageBytes, NoDictionary: opts.NoDictionary, ExpectedRows: min(opts.ExpectedRows, opts.RowGroupRows), Buffers: opts.Buffers.pages()})
+		PageRows: opts.PageRows, PageBytes: opts.PageBytes, NoDictionary: opts.NoDictionary, NoPacking: opts.NoPacking,
+		ExpectedRows: min(opts.ExpectedRows, opts.RowGroupRows), Buffers: opts.Buffers.pages()})
 	if err != nil {
 		return nil, err
 	}

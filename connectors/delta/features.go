@@ -55,6 +55,7 @@ const (
 	PropStatsColumns          = "delta.dataSkippingNumIndexedCols"
 	PropStatsColumnNames      = "delta.dataSkippingStatsColumns"
 	PropCompressionCodec      = "delta.parquet.compression.codec"
+	PropParquetVersion        = "delta.parquet.format.version" // 1.…: files with the encodings of version 1 only
 	metaKeyInvariants         = "delta.invariants"
 	metaKeyGenerated          = "delta.generationExpression"
 	metaKeyIdentity           = "delta.identity."

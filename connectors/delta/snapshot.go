@@ -112,6 +112,12 @@ func (s *Snapshot) PropertyIs(name string) bool {
 	return strings.EqualFold(s.Metadata.Configuration[name], "true")
 }
 
+// PlainIntegers tells that data files of the table have the encodings of Parquet's version 1 only, which its property
+// delta.parquet.format.version asks for. A nil snapshot has no properties.
+func (s *Snapshot) PlainIntegers() bool {
+	return s != nil && strings.HasPrefix(s.Metadata.Configuration[PropParquetVersion], "1.")
+}
+
 // CheckMaintainable tells why the table can't be looked after here (its files rewritten, what it does not use deleted): an *UnsupportedError, or
 // nil. Tables whose new rows need SQL, for constraints and generated columns, can.
 func (s *Snapshot) CheckMaintainable() error { return maintainable(s.Protocol) }

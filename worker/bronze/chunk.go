@@ -125,7 +125,7 @@ func (a *Appender) encode(ctx context.Context, c *chunk, file *bytes.Buffer) (co
 		return columnar.FileStats{}, err
 	}
 	pages := a.o.Spares.Pages()
-	w, err := columnar.NewWriter(file, bronzeSchema, columnar.WriterOptions{StatsNames: statsColumns, Buffers: pages})
+	w, err := columnar.NewWriter(file, bronzeSchema, columnar.WriterOptions{StatsNames: statsColumns, Buffers: pages, NoPacking: a.plainIntegers()})
 	if err != nil {
 		return columnar.FileStats{}, err
 	}
@@ -140,6 +140,12 @@ func (a *Appender) encode(ctx context.Context, c *chunk, file *bytes.Buffer) (co
 	stats, err := w.Close()
 	a.o.Spares.GivePages(pages)
 	return stats, err
+}
+
+// plainIntegers is delta.Snapshot.PlainIntegers of the table as this node last saw it.
+func (a *Appender) plainIntegers() bool {
+	t := a.o.Tables.Opened(a.o.Bucket, a.o.Path)
+	return t != nil && t.Cached().PlainIntegers()
 }
 
 // name is a function of the input: connector, topic, epoch, and the offsets of each partition (D4).

@@ -126,7 +126,8 @@ func (m *Merger) newFile(ctx context.Context, name string, s schema.Schema, part
 	fw := &fileWriter{m: m, name: name, key: key, pages: m.opt.Spares.Pages(), part: part}
 	s, fw.left = m.fileSchema(s)
 	fw.ctx, fw.cancel = context.WithCancel(ctx)
-	if fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages, Mapping: m.mapping(), ExpectedRows: expected}); err != nil {
+	if fw.w, err = columnar.NewWriter(fw, s, columnar.WriterOptions{Buffers: fw.pages, Mapping: m.mapping(), ExpectedRows: expected,
+		NoPacking: m.table.Cached().PlainIntegers()}); err != nil {
 		fw.abort()
 		return nil, err
 	}

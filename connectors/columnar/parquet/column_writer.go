@@ -3,7 +3,6 @@ package parquet
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"unsafe"
 )
@@ -24,9 +23,13 @@ type ColumnWriter struct {
 	spare  *dictionary // memory for the next one
 	noDict bool
 
-	pages       []byte // finished pages
+	pages       pageList // finished
+	head        []byte   // of a page
+	codec       Codec    // of the row group, once it has a page
+	hasCodec    bool
 	usedDict    bool
 	usedPlain   bool
+	usedPacked  bool
 	entries     int64
 	uncomp      int64
 	scratch     []byte
@@ -166,7 +169,7 @@ func (c *ColumnWriter) addValues(v *Vector, at, n int) error {
 
 // poor tells that a dictionary does not pay: it grew too large, or most values are new and will be in all of the expected ones.
 func (d *dictionary) poor(values, expected int64) bool {
-	return len(d.plain) > maxDictBytes || int64(d.n)*2 > values && values >= dictTrial && !d.promising(values, expected)
+	return len(d.plain) > maxDictBytes || d.mostlyNew(values) && values >= dictTrial && !d.promising(values, expected)
 }
 
 // promising tells that the values come from so few that each will be there many times among the expected ones, though most that came yet were new: by how
@@ -179,6 +182,9 @@ func (d *dictionary) promising(values, expected int64) bool {
 	distinct := values * values / (2 * repeats)
 	return expected >= promisingUses*distinct && distinct*int64(len(d.plain))/int64(d.n) <= maxDictBytes
 }
+
+// mostlyNew tells that more than half of the values were new.
+func (d *dictionary) mostlyNew(values int64) bool { return int64(d.n)*2 > values }
 
 func (c *ColumnWriter) addDict(v *Vector, at, n int) {
 	d, s := c.dict, &c.chunk
@@ -316,119 +322,52 @@ func (c *ColumnWriter) addPlain(v *Vector, at, n int) error {
 	return nil
 }
 
-// flushPage encodes the page at work.
-func (c *ColumnWriter) flushPage() error {
-	if c.levels.N == 0 {
-		return nil
-	}
-	b := c.scratch[:0]
-	if c.leaf.MaxRep > 0 {
-		b = appendLevels(b, c.levels.Reps, c.levels.N, c.leaf.MaxRep)
-	}
-	if c.leaf.MaxDef > 0 {
-		b = appendLevels(b, c.levels.Defs, c.levels.N, c.leaf.MaxDef)
-	}
-	enc := Plain
-	if c.dict != nil && !c.noDict {
-		enc = PlainDictionary
-		width := widthOf(max(c.dict.n, 1) - 1)
-		b = append(b, byte(width))
-		b = appendHybrid(b, c.idx, width)
-		c.usedDict = true
-	} else {
-		b = append(b, c.plain...)
-		c.usedPlain = true
-	}
-	c.scratch = b
-	var err error
-	c.pages, err = c.appendPage(c.pages, b, pageData, c.levels.N, enc)
-	n := &c.levels
-	n.N, n.Reps = 0, n.Reps[:0]
-	if n.Defs != nil {
-		c.levels = Vector{Reps: n.Reps}
-	}
-	c.rows, c.plain, c.bit, c.idx = 0, c.plain[:0], 0, c.idx[:0]
-	return err
-}
-
-// appendLevels appends levels of data page v1; nil levels are all the highest.
-func appendLevels(b []byte, levels []uint8, n int, top uint8) []byte {
-	at := len(b)
-	b = append(b, 0, 0, 0, 0)
-	if levels == nil {
-		b = binary.AppendUvarint(b, uint64(n)<<1)
-		b = append(b, top)
-	} else {
-		b = appendHybrid(b, levels, widthOf(uint32(top)))
-	}
-	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))
-	return b
-}
-
-// appendPage appends a page with its header.
-func (c *ColumnWriter) appendPage(dst, body []byte, kind int32, n int, enc Encoding) ([]byte, error) {
-	if len(body) > math.MaxInt32 {
-		return dst, fmt.Errorf("%w: column %s: a page of %d bytes", ErrUnsupported, c.leaf.Path(), len(body))
-	}
-	packed, err := compress(c.opts.Codec, c.packed[:0], body)
-	if err != nil {
-		return dst, err
-	}
-	c.packed = packed
-	t := thriftWriter{b: dst}
-	t.i32(1, kind)
-	t.i32(2, int32(len(body)))
-	t.i32(3, int32(len(packed)))
-	t.i32(4, int32(crc32.ChecksumIEEE(packed)))
-	if kind == pageDictionary {
-		t.begin(7)
-		t.i32(1, int32(n))
-		t.i32(2, int32(enc))
-		t.end()
-	} else {
-		t.begin(5)
-		t.i32(1, int32(n))
-		t.i32(2, int32(enc))
-		t.i32(3, int32(RLE))
-		t.i32(4, int32(RLE))
-		t.end()
-	}
-	t.b = append(t.b, 0)
-	c.uncomp += int64(len(t.b)-len(dst)) + int64(len(body))
-	return append(t.b, packed...), nil
-}
-
 // buffered is about how many bytes the row group's column will take.
-func (c *ColumnWriter) buffered() int64 { return int64(len(c.pages)) + int64(c.size())/2 }
+func (c *ColumnWriter) buffered() int64 { return c.pages.size + int64(c.size())/2 }
 
 // finish ends the row group's column and gives its bytes, which are valid until reset, and its description.
-func (c *ColumnWriter) finish() (dict, pages []byte, cc ColumnChunk, encodings []Encoding, err error) {
+func (c *ColumnWriter) finish() (dict, pages [][]byte, cc ColumnChunk, encodings []Encoding, err error) {
+	few := c.dict != nil && !c.noDict && !c.usedDict && c.dict.mostlyNew(c.dictPresent)
+	if few { // than dictTrial, and hardly any twice
+		c.dropDict()
+	}
 	if err = c.flushPage(); err != nil {
 		return
 	}
+	if few { // the next row group may be larger
+		c.noDict = false
+	}
 	if c.usedDict {
-		if dict, err = c.appendPage(nil, c.dict.plain, pageDictionary, int(c.dict.n), PlainDictionary); err != nil {
-			return
+		head, body, err := c.encodePage(c.dict.plain, pageDictionary, int(c.dict.n), PlainDictionary)
+		if err != nil {
+			return nil, nil, cc, nil, err
 		}
+		dict = [][]byte{head, body}
 		encodings = append(encodings, PlainDictionary)
 	}
-	if c.usedPlain || !c.usedDict {
+	if c.usedPacked {
+		encodings = append(encodings, DeltaBinaryPacked)
+	}
+	if c.usedPlain || len(encodings) == 0 {
 		encodings = append(encodings, Plain)
 	}
 	encodings = append(encodings, RLE)
-	cc = ColumnChunk{Codec: c.opts.Codec, NumValues: c.entries, Uncompressed: c.uncomp,
-		Compressed: int64(len(dict) + len(c.pages)), NullCount: c.chunk.Nulls}
+	if !c.hasCodec { // no page
+		c.codec = c.opts.Codec
+	}
+	cc = ColumnChunk{Codec: c.codec, NumValues: c.entries, Uncompressed: c.uncomp,
+		Compressed: sizeOf(dict) + c.pages.size, NullCount: c.chunk.Nulls}
 	cc.Min, cc.Max = c.chunk.encoded(c.leaf.Type)
-	return dict, c.pages, cc, encodings, nil
+	return dict, c.pages.used, cc, encodings, nil
 }
 
 // reset makes ready for the next row group.
 func (c *ColumnWriter) reset() {
-	c.pages = c.pages[:0]
+	c.pages.reset()
 	if c.dict != nil {
 		c.dict, c.spare = nil, c.dict
 	}
 	c.dictPresent = 0
-	c.usedDict, c.usedPlain, c.entries, c.uncomp = false, false, 0, 0
+	c.hasCodec, c.usedDict, c.usedPlain, c.usedPacked, c.entries, c.uncomp = false, false, false, false, 0, 0
 	c.chunk = Stats{Order: c.order}
 }

@@ -7,7 +7,7 @@
 // columnar compare the two), and the tests of columnar read our files with arrow/go's reader and its files with ours.
 //
 // What it is not: a general Parquet library. It reads data pages of both versions, every encoding and every codec but LZO,
-// and neither encryption nor Bloom filters nor page indexes. It writes data page v1 with PLAIN and dictionary encoding.
+// and neither encryption nor Bloom filters nor page indexes. It writes data page v1 with PLAIN, dictionary and DELTA_BINARY_PACKED encoding.
 //
 // Key types: Node (the schema's tree), Meta (the footer), Chunk (reads one column of one row group in order), Vector
 // (what Chunk fills), FileWriter and ColumnWriter.

@@ -14,6 +14,9 @@ type WriterOptions struct {
 	PageRows, PageBytes int
 	// NoDictionary writes plain values always.
 	NoDictionary bool
+	// NoPacking writes integers that have no dictionary as they are, for readers that know no encoding but PLAIN and dictionaries. Else
+	// they become DELTA_BINARY_PACKED page by page, where that is smaller.
+	NoPacking bool
 	// ExpectedRows is about how many rows a row group will have, where that is known: columns of many values, each of them often, get dictionaries then.
 	ExpectedRows int64
 	CreatedBy    string
@@ -31,10 +34,11 @@ const maxKept = 8 << 20
 
 // buffers is the memory of one ColumnWriter.
 type buffers struct {
-	plain, pages, scratch, packed []byte
-	idx                           []uint32
-	levels                        Vector
-	dict                          *dictionary
+	plain, scratch, packed []byte
+	pages                  pageList
+	idx                    []uint32
+	levels                 Vector
+	dict                   *dictionary
 }
 
 // Size is about how many bytes are kept.
@@ -42,7 +46,10 @@ func (b *Buffers) Size() int64 {
 	n := 0
 	for i := range b.columns {
 		k := &b.columns[i]
-		n += cap(k.plain) + cap(k.pages) + cap(k.scratch) + cap(k.packed) + 4*cap(k.idx) + cap(k.levels.Reps)
+		n += cap(k.plain) + cap(k.scratch) + cap(k.packed) + 4*cap(k.idx) + cap(k.levels.Reps)
+		for _, b := range k.pages.free {
+			n += cap(b)
+		}
 		if k.dict != nil {
 			d := k.dict
 			n += cap(d.plain) + 4*(cap(d.ends)+cap(d.slots)+cap(d.hashes))
@@ -67,8 +74,8 @@ func (b *Buffers) give(i int, c *ColumnWriter) {
 	for i >= len(b.columns) {
 		b.columns = append(b.columns, buffers{})
 	}
-	k := buffers{idx: c.idx[:0], levels: Vector{Reps: c.levels.Reps[:0]}, dict: c.spare}
-	for to, from := range map[*[]byte][]byte{&k.plain: c.plain, &k.pages: c.pages, &k.scratch: c.scratch, &k.packed: c.packed} {
+	k := buffers{idx: c.idx[:0], levels: Vector{Reps: c.levels.Reps[:0]}, dict: c.spare, pages: c.pages.kept(maxKept)}
+	for to, from := range map[*[]byte][]byte{&k.plain: c.plain, &k.scratch: c.scratch, &k.packed: c.packed} {
 		if cap(from) <= maxKept {
 			*to = from[:0]
 		}
@@ -168,13 +175,12 @@ func (f *FileWriter) FlushRowGroup(rows int64) error {
 			return f.err
 		}
 		cc.Offset = f.pos
-		if err := f.write(dict); err != nil {
-			return err
+		for _, b := range slices.Concat(dict, pages) {
+			if err := f.write(b); err != nil {
+				return err
+			}
 		}
-		if err := f.write(pages); err != nil {
-			return err
-		}
-		g.columns = append(g.columns, writtenColumn{cc, encodings, int64(len(dict))})
+		g.columns = append(g.columns, writtenColumn{cc, encodings, sizeOf(dict)})
 		g.uncompressed += cc.Uncompressed
 		g.compressed += cc.Compressed
 		f.total[i].Merge(&c.chunk)

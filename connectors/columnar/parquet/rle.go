@@ -194,6 +194,15 @@ func (h *hybrid) unpack32(dst []uint32) {
 		mask := uint64(1)<<h.width - 1
 		bit, w := h.bit, int(h.width)
 		b := h.b[h.at:]
+		if w <= 14 { // four numbers, and the bits before them in their first byte, fit into a word
+			w1, w2, w3 := uint(w), uint(2*w), uint(3*w)
+			for ; i+4 <= len(dst) && bit>>3+8 <= len(b); i += 4 {
+				x := binary.LittleEndian.Uint64(b[bit>>3:]) >> (bit & 7)
+				four := dst[i : i+4 : i+4]
+				four[0], four[1], four[2], four[3] = uint32(x&mask), uint32(x>>(w1&63)&mask), uint32(x>>(w2&63)&mask), uint32(x>>(w3&63)&mask)
+				bit += 4 * w
+			}
+		}
 		for ; i < len(dst); i++ {
 			pos := bit >> 3
 			if pos+8 > len(b) {

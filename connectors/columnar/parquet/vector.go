@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"strings"
-	"unsafe"
 )
 
 // Vector holds what was read of a column: levels, and the values that are present, without gaps. Which member holds the
@@ -50,10 +48,11 @@ type values struct {
 	bit    int
 	hyb    hybrid
 	// mat holds all values of a page whose encoding is decoded at once, and matAt the next one.
-	mat   Vector
-	matAt int
-	dict  *Vector
-	idx   []uint32
+	mat    Vector
+	matAt  int
+	deltas packed // numbers, or lengths of strings
+	dict   *Vector
+	idx    []uint32
 	// lent tells that a vector has been given a part of b: its memory must not be used again for a page.
 	lent bool
 }
@@ -65,6 +64,8 @@ const (
 	modeDict
 	modeHybridBool
 	modeMaterialised
+	modePacked
+	modePackedLengths
 )
 
 // open begins a page of n values (nulls not counted where the count is known, else an upper bound) in the given encoding.
@@ -102,7 +103,23 @@ func (d *values) open(e Encoding, b []byte, n int, dict *Vector) error {
 		var err error
 		d.hyb, err = newHybrid(b[4:4+size], 1)
 		return err
-	case DeltaBinaryPacked, DeltaLengthBytes, DeltaBytes, ByteStreamSplit:
+	case DeltaBinaryPacked, DeltaLengthBytes:
+		if e == DeltaLengthBytes && d.typ != ByteArray || e == DeltaBinaryPacked && d.typ != Int32 && d.typ != Int64 {
+			break
+		}
+		d.mode = modePacked
+		if e == DeltaLengthBytes {
+			d.mode = modePackedLengths
+		}
+		if len(b) == 0 { // a page of nulls only
+			d.left = 0
+			return nil
+		}
+		var err error
+		d.deltas, d.p, err = openPacked(b, n)
+		d.left = d.deltas.left
+		return err
+	case DeltaBytes, ByteStreamSplit:
 		d.mode, d.matAt = modeMaterialised, 0
 		d.mat = Vector{}
 		if err := materialise(e, d.typ, d.length, b, n, &d.mat); err != nil {
@@ -139,6 +156,17 @@ func (d *values) read(v *Vector, n int) error {
 		v.appendRange(d.typ, d.length, &d.mat, d.matAt, n)
 		d.matAt += n
 		return nil
+	case modePacked:
+		if d.typ == Int32 {
+			at := len(v.W4)
+			v.W4 = room(v.W4, v, n)[:at+n]
+			return readPacked(&d.deltas, v.W4[at:])
+		}
+		at := len(v.W8)
+		v.W8 = room(v.W8, v, n)[:at+n]
+		return readPacked(&d.deltas, v.W8[at:])
+	case modePackedLengths:
+		return d.readPackedBytes(v, n)
 	}
 	return d.readPlain(v, n)
 }
@@ -209,8 +237,6 @@ func (d *values) readPlainBytes(v *Vector, n int) error {
 	at := len(v.Offs)
 	v.Offs = room(v.Offs, v, n)[:at+n]
 	offs := v.Offs[at:]
-	// Short values are copied 16 bytes at a time, as far as there is room behind them on both sides.
-	from := b[:cap(b)]
 	dp := len(v.Data)
 	// What is left of the page, less the lengths, bounds the data where all of it is read; else the mean does, nearly always.
 	guess := len(b) - p - 4*n
@@ -219,7 +245,12 @@ func (d *values) readPlainBytes(v *Vector, n int) error {
 	}
 	v.growData(max(guess, 0), n)
 	data := v.Data[:cap(v.Data)]
-	for i := range offs {
+	for i := 0; i < len(offs); i++ {
+		// Runs of short values need no looking at each.
+		k, np, ndp := copyShort(offs[i:], data, dp, b[:cap(b)], p)
+		if i, p, dp = i+k, np, ndp; i == len(offs) {
+			break
+		}
 		if len(b)-p < 4 {
 			return fmt.Errorf("%w: page ends inside its values", ErrCorrupt)
 		}
@@ -236,14 +267,13 @@ func (d *values) readPlainBytes(v *Vector, n int) error {
 			v.growData(max(l, len(data)/4), 0)
 			data = v.Data[:cap(v.Data)]
 		}
-		if l <= 16 && p+16 <= len(from) {
-			*(*[16]byte)(data[dp:]) = *(*[16]byte)(from[p:])
-		} else {
-			copy(data[dp:dp+l], b[p:])
-		}
+		copy(data[dp:dp+l], b[p:])
 		p += l
 		dp += l
 		offs[i] = int32(dp)
+	}
+	if p > len(b) {
+		return fmt.Errorf("%w: page ends inside its values", ErrCorrupt)
 	}
 	if dp > math.MaxInt32 {
 		return errTooLong
@@ -253,10 +283,38 @@ func (d *values) readPlainBytes(v *Vector, n int) error {
 	return nil
 }
 
-// copy16 copies 16 bytes; both slices have the capacity for them.
-func copy16(dst []byte, at int, src []byte, from int) {
-	d := dst[at : at+16 : cap(dst)]
-	*(*[16]byte)(d) = *(*[16]byte)(src[from : from+16])
+// readPackedBytes reads strings whose lengths are in front of the page, and whose bytes lie behind each other.
+func (d *values) readPackedBytes(v *Vector, n int) error {
+	v.openOffs(n)
+	at := len(v.Offs)
+	v.Offs = room(v.Offs, v, n)[:at+n]
+	from, end, base := d.p, d.p, len(v.Data)
+	var lengths [256]uint32
+	for offs := v.Offs[at:]; len(offs) > 0; {
+		part := lengths[:min(len(lengths), len(offs))]
+		if err := readPacked(&d.deltas, part); err != nil {
+			return err
+		}
+		for i, l := range part {
+			if int64(l) > int64(len(d.b)-end) {
+				return fmt.Errorf("%w: value of %d bytes, %d left in the page", ErrCorrupt, int32(l), len(d.b)-end)
+			}
+			end += int(l)
+			offs[i] = int32(base + end - from)
+		}
+		offs = offs[len(part):]
+	}
+	if base+end-from > math.MaxInt32 {
+		return errTooLong
+	}
+	d.p = end
+	if d.lends(v, n) {
+		v.Data, d.lent = d.b[from:end], true
+		return nil
+	}
+	v.growData(end-from, n)
+	copy(v.Data[base:], d.b[from:end])
+	return nil
 }
 
 var errTooLong = fmt.Errorf("%w: more than 2 GiB of strings in one batch: read fewer rows at once", ErrUnsupported)
@@ -278,11 +336,6 @@ func (v *Vector) whole(n int) bool { return v.rows == n && v.Values == n && n >=
 // last: the page then goes the way of the batch.
 func (d *values) lends(v *Vector, n int) bool { return v.whole(n) && (v.mem == nil || d.left == 0) }
 
-// aligned tells whether b's memory may be viewed as words of the size.
-func aligned(b []byte, size uintptr) bool {
-	return uintptr(unsafe.Pointer(unsafe.SliceData(b)))%size == 0
-}
-
 // room gives s with room for n values more: at first for all rows of v.
 func room[T uint32 | uint64 | int32 | uint8](s []T, v *Vector, n int) []T {
 	at := len(s)
@@ -290,19 +343,6 @@ func room[T uint32 | uint64 | int32 | uint8](s []T, v *Vector, n int) []T {
 		return s
 	}
 	return append(RawIn[T](v.mem, max(2*at, at+n, min(v.rows, maxReserve))), s...)
-}
-
-// Raw gives an empty slice with room for n values of a type without pointers. The memory is not cleared: append to it, or write before
-// reading.
-func Raw[T any](n int) []T {
-	var z T
-	if n == 0 {
-		return nil
-	}
-	var b strings.Builder // the only maker of memory that is not cleared
-	b.Grow(n * int(unsafe.Sizeof(z)))
-	b.WriteByte(0)
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.StringData(b.String()))), n)[:0]
 }
 
 // growData makes Data n bytes longer, for this many values. The first time it makes room for all rows, by the values' mean length.
@@ -321,11 +361,12 @@ func (v *Vector) growData(n, values int) {
 
 // gather appends the dictionary's entries that idx names.
 func (v *Vector) gather(t Type, length int, dict *Vector, idx []uint32) error {
-	size := uint32(dict.Values)
+	top := uint32(0)
 	for _, i := range idx {
-		if i >= size {
-			return fmt.Errorf("%w: index %d into a dictionary of %d", ErrCorrupt, i, size)
-		}
+		top = max(top, i)
+	}
+	if len(idx) > 0 && top >= uint32(dict.Values) {
+		return fmt.Errorf("%w: index %d into a dictionary of %d", ErrCorrupt, top, dict.Values)
 	}
 	switch t {
 	case Boolean:
@@ -400,14 +441,6 @@ func (v *Vector) appendRange(t Type, length int, src *Vector, at, n int) {
 		}
 		v.Data = append(v.Data, src.Data[from:src.Offs[at+n]]...)
 	}
-}
-
-// castTo views the first n elements of b's memory as T.
-func castTo[T uint32 | uint64](b []byte, n int) []T {
-	if n == 0 {
-		return nil
-	}
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
 }
 
 // int96Micros reads nanoseconds of the day (8 bytes) and the Julian day (4 bytes) as microseconds since the epoch.

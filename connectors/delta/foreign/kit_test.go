@@ -31,6 +31,8 @@ type kit struct {
 	s    *delta.Snapshot
 	next int // id of the next row
 	file int
+	// values makes what is in the columns; nil: value.
+	values func(t schema.Type, nullable bool, i int) connectors.Value
 	// plain keeps the partition values to those that need no escape in a path.
 	plain bool
 }
@@ -99,6 +101,10 @@ func (k *kit) write(n, p int, o rows.WriteOptions) delta.Add {
 	sc, err := rows.DataSchema(k.s)
 	k.must(err)
 	b := columnar.NewBuilder(sc)
+	value := value
+	if k.values != nil {
+		value = k.values
+	}
 	for range n {
 		b.AppendInt(0, int64(k.next))
 		for c := 1; c < len(sc.Fields); c++ {

@@ -95,6 +95,17 @@ func plainTables() []table {
 			k.do(c, "WRITE")
 			k.del(3, 1, 1).del(7, 0, 1)
 		}},
+		// A row group for each width that differences of numbers can have.
+		{name: "packed", sc: schemaOf(col("byte", of(schema.Byte)), col("short", of(schema.Short)), col("int", of(schema.Integer)), must("long", of(schema.Long)),
+			col("date", of(schema.Date)), col("ts", of(schema.Timestamp)), col("dec", schema.DecimalOf(9, 2)), col("list", schema.ArrayOf(of(schema.Long)))), conf: withDVs(), fill: func(k *kit) {
+			k.values = walk
+			c := k.tab.NewCommit(k.s)
+			c.Append(k.write(66*walkRows, 0, rows.WriteOptions{RowGroupRows: walkRows, NoDictionary: true}))
+			c.Append(k.write(5000, 0, rows.WriteOptions{}))
+			k.do(c, "WRITE")
+			k.del(3, 1, 1)
+		}, where: []string{"id = 4711", "long < 0"}},
+		{name: "not-packed", sc: smallSchema(), conf: conf(delta.PropParquetVersion, "1.0.0"), fill: func(k *kit) { k.add(500) }},
 		{name: "stats", sc: schemaOf(append(flat(), nested()[0])...), fill: func(k *kit) {
 			for range 40 { // one row a file: every odd value is a bound
 				k.add(1)

@@ -88,6 +88,36 @@ func value(t schema.Type, nullable bool, i int) connectors.Value {
 	return connectors.NullValue()
 }
 
+// walkRows is after how many rows walk goes over to the next width.
+const walkRows = 150
+
+// walk gives numbers whose differences have every width, 0 bits in the first walkRows rows, then 1, and so on; every fifth width, those that
+// overflow the type.
+func walk(t schema.Type, nullable bool, i int) connectors.Value {
+	bits, ok := map[schema.Kind]int{schema.Byte: 8, schema.Short: 16, schema.Integer: 32, schema.Long: 64, schema.Date: 20, schema.Timestamp: 55, schema.Decimal: 29}[t.Kind]
+	if !ok || nullable && i%11 == 3 {
+		return value(t, nullable, i)
+	}
+	stage := i / walkRows
+	width := stage % (bits + 1)
+	n := int64(uint64(i)*0x9e3779b97f4a7c15>>1>>(64-width)) + int64(stage)
+	if stage%2 == 1 {
+		n = -n
+	}
+	if whole := t.Kind != schema.Date && t.Kind != schema.Timestamp && t.Kind != schema.Decimal; whole && stage%5 == 4 {
+		n = math.MaxInt64>>(64-bits) - int64(i%3)
+		if i%2 == 0 {
+			n = math.MinInt64>>(64-bits) + int64(i%4)
+		}
+	} else if whole {
+		n = n << (64 - bits) >> (64 - bits)
+	}
+	if t.Kind == schema.Decimal {
+		return connectors.Dec(unscaled(big.NewInt(n)), t.Scale)
+	}
+	return connectors.Int(t.Kind, n)
+}
+
 func col(name string, t schema.Type) schema.Field {
 	return schema.Field{Name: name, Type: t, Nullable: true}
 }

@@ -37,7 +37,8 @@ type WriteOptions struct {
 
 // writerOptions joins options with what the table's properties say.
 func writerOptions(s *delta.Snapshot, o WriteOptions) (columnar.WriterOptions, error) {
-	w := columnar.WriterOptions{Compression: o.Compression, RowGroupRows: o.RowGroupRows, RowGroupBytes: o.RowGroupBytes, NoDictionary: o.NoDictionary, Parallel: runtime.GOMAXPROCS(0)}
+	w := columnar.WriterOptions{Compression: o.Compression, RowGroupRows: o.RowGroupRows, RowGroupBytes: o.RowGroupBytes, NoDictionary: o.NoDictionary,
+		NoPacking: s.PlainIntegers(), Parallel: runtime.GOMAXPROCS(0)}
 	if w.Compression == "" {
 		w.Compression, _ = s.Property(delta.PropCompressionCodec)
 		w.Compression = strings.ToLower(w.Compression)
