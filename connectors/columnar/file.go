@@ -132,7 +132,11 @@ func (f *File) plan(o ReadOptions) (*plan, error) {
 	if p.arrow, err = ArrowSchema(schema.Schema{Fields: loose}); err != nil {
 		return nil, err
 	}
-	if p.fields, err = (planner{mapping: o.Mapping}).fields(fields, f.meta.Root.Children); err != nil {
+	mapping := o.Mapping
+	if mapping == MapID && !hasFieldIDs(f.meta.Root) {
+		mapping = MapName // a file without any id: of a writer that knows names only, as other engines take it
+	}
+	if p.fields, err = (planner{mapping: mapping}).fields(fields, f.meta.Root.Children); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -2,6 +2,7 @@ package columnar
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -179,6 +180,11 @@ type readNode struct {
 // planner makes readNodes.
 type planner struct {
 	mapping Mapping
+}
+
+// hasFieldIDs tells whether any node below n has an id.
+func hasFieldIDs(n *parquet.Node) bool {
+	return slices.ContainsFunc(n.Children, func(c *parquet.Node) bool { return c.HasFieldID || hasFieldIDs(c) })
 }
 
 // find looks a field up among the nodes of a group: by id or by name; names without regard to case only where that is
