@@ -21,6 +21,17 @@ var engines = []string{"delta-rs", "duckdb", "kernel-java"}
 // time. Without READERS_HOME (the real-systems suite sets it) it does nothing.
 func (n *node) foreignReaders(tb testing.TB, paths ...string) {
 	tb.Helper()
+	n.read(tb, engines, paths...)
+}
+
+// readBy is foreignReaders with some engines only: of a table that the others refuse.
+func (n *node) readBy(tb testing.TB, path string, engines ...string) {
+	tb.Helper()
+	n.read(tb, engines, path)
+}
+
+func (n *node) read(tb testing.TB, engines []string, paths ...string) {
+	tb.Helper()
 	if os.Getenv("READERS_HOME") == "" {
 		return
 	}
