@@ -127,6 +127,7 @@ type manyTables struct {
 	durable map[string]int64
 	moved   time.Time
 	last    map[partitionKey]lastDelete
+	idled   string // the table that was looked after last
 }
 
 type partitionKey struct {
@@ -283,9 +284,24 @@ func (m *manyTables) flush(ctx context.Context) error {
 	return nil
 }
 
-func (m *manyTables) idle(ctx context.Context) error {
-	for _, path := range slices.Sorted(maps.Keys(m.tables)) {
-		if err := m.tables[path].m.Idle(ctx); err != nil {
+// idleSpan is about how long tables are looked after before changes are looked for again.
+const idleSpan = 300 * time.Millisecond
+
+func (m *manyTables) idle(ctx context.Context) error { return m.idleFor(ctx, idleSpan) }
+
+// idleFor looks after one table after the other, going on behind the last one of before, until span is over.
+func (m *manyTables) idleFor(ctx context.Context, span time.Duration) error {
+	paths, began := slices.Sorted(maps.Keys(m.tables)), time.Now()
+	next, found := slices.BinarySearch(paths, m.idled)
+	if found {
+		next++
+	}
+	for i := range paths {
+		if i > 0 && time.Since(began) >= span {
+			break // the others next time
+		}
+		m.idled = paths[(next+i)%len(paths)]
+		if err := m.tables[m.idled].m.Idle(ctx); err != nil {
 			return err
 		}
 	}
