@@ -55,11 +55,12 @@ func (r *run) low(h fold.Hash) uint32 {
 	return h.Hi >> 24
 }
 
+// size is how many bytes it has on disk, its tombstones included.
 func (r *run) size() int64 {
 	if r == nil {
 		return 0
 	}
-	return int64(r.len()) * int64(r.entry)
+	return int64(r.len())*int64(r.entry) + r.yard.size
 }
 
 func (r *run) len() int {

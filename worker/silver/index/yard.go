@@ -14,7 +14,8 @@ import (
 // yard is the file of a run's tombstones, in the order of the run's entries. A tombstone begins at a multiple of yardUnit, which is what
 // the Row of its entry counts, with onDisk. Like the run it has no name and is gone with the process.
 type yard struct {
-	f *os.File
+	f    *os.File
+	size int64
 	// window is what was read last, from at on: a scan of the run reads the yard once.
 	window []byte
 	at     int64
@@ -174,6 +175,7 @@ func (w *yardWriter) bury(g *Grave) (uint32, error) {
 	row := uint32(w.n/yardUnit) | onDisk
 	w.buf = appendGrave(w.buf[:0], g)
 	w.n += int64(len(w.buf))
+	w.y.size = w.n
 	_, err := w.w.Write(w.buf)
 	return row, err
 }
