@@ -3,6 +3,7 @@ package silver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -305,4 +306,42 @@ func TestEpochByCommand(t *testing.T) {
 	again.Position, again.SourceTsNs = benchPosition(6, 2), 2
 	x.merge(again)
 	x.want(`{"a":"and this","id":2}`, `{"a":"of the new log","id":1}`)
+}
+
+// A partition that lags shows events of the server before the fail-over after another one has shown the new server's: they are older, wherever their positions
+// are. They were taken for those of a newer log, or of the same, and the new server's events in that partition for stale ones.
+func TestThePartitionThatLagsBehindAFailOver(t *testing.T) {
+	t.Parallel()
+	for name, high := range map[string]uint64{"positions begin anew": 1000, "positions go on": 1} {
+		x := newBench(t, nil)
+		on := func(part int32, server string, off int64, pos uint64, ts int64, id int64, a string) connectors.Change {
+			c := at(rec(uOp, off, id, "a", text(a)), part)
+			c.Lineage, c.Position, c.SourceTsNs = connectors.Lineage(server), benchPosition(pos, 2), ts*1e9
+			return c
+		}
+		x.merge(on(0, "mysql/2/b", 1, 50, 100, 1, "new server"))
+		x.merge(on(1, "mysql/1/b", 1, high, 90, 2, "old server"))
+		x.reopen(nil)
+		x.merge(on(1, "mysql/1/b", 2, high+1, 91, 3, "old server"), on(1, "mysql/2/b", 3, 60, 110, 2, "new server"))
+		if got := x.rows(); got != `{"a":"new server","id":1}`+"\n"+`{"a":"new server","id":2}`+"\n"+`{"a":"old server","id":3}` {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+}
+
+// The rows of a snapshot name no log. In a partition that lags behind one where the log is read already they are no older than the snapshot's end.
+func TestTheSnapshotThatLagsBehindTheLog(t *testing.T) {
+	t.Parallel()
+	x, w := newBench(t, nil), newWire(t)
+	read := func(kind string, id int) []connectors.Change {
+		return w.event("mysql", "r", fmt.Sprintf(`"snapshot":"%s","server_id":0,"file":"b.000002","pos":900,"row":0`, kind), fmt.Sprintf(`{"id":%d}`, id), "", fmt.Sprintf(`{"id":%d,"a":"read"}`, id))
+	}
+	behind, last := read("first", 2), read("last", 1)
+	behind[0] = at(behind[0], 1)
+	x.merge(all(last, w.mysql("u", "b.000002", 950, 7, 1, `{"id":1,"a":"streamed"}`))...)
+	x.merge(behind...)
+	more := w.mysql("u", "b.000002", 960, 7, 2, `{"id":2,"a":"streamed"}`)
+	x.want(`{"a":"read","id":2}`, `{"a":"streamed","id":1}`)
+	x.merge(at(more[0], 1))
+	x.want(`{"a":"streamed","id":1}`, `{"a":"streamed","id":2}`)
 }

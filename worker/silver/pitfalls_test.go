@@ -372,6 +372,9 @@ func TestPitfalls(t *testing.T) {
 			x.merge(all(w.event("sqlserver", "d", fmt.Sprintf(src, "0009", 1), `{"id":1}`, `{"id":1}`, ""),
 				w.event("sqlserver", "c", fmt.Sprintf(src, "0003", 2), `{"id":1}`, "", `{"id":1,"a":"there"}`))...)
 			x.want(`{"a":"there","id":1}`)
+			x.merge(all(w.event("sqlserver", "u", fmt.Sprintf(src, "0013", 2), `{"id":1}`, "", `{"id":1,"a":"first"}`),
+				w.event("sqlserver", "u", fmt.Sprintf(src, "0011", 2), `{"id":1}`, "", `{"id":1,"a":"second"}`))...)
+			x.want(`{"a":"second","id":1}`)
 		},
 		"5.28-oracle-array-dml": func(t *testing.T) {
 			x, w := newBench(t, nil), newWire(t)
@@ -380,6 +383,8 @@ func TestPitfalls(t *testing.T) {
 			x.merge(w.event("oracle", "u", fmt.Sprintf(src, 2), `{"id":1}`, "", `{"id":1,"a":"second"}`)...)
 			x.merge(first...)
 			x.want(`{"a":"second","id":1}`)
+			x.merge(w.event("oracle", "u", fmt.Sprintf(src, 3), `{"id":1}`, "", `{"id":1,"a":"third"}`)...)
+			x.want(`{"a":"third","id":1}`)
 		},
 		"5.29-truncate-against-late-rows": func(t *testing.T) {
 			x := newBench(t, nil)
@@ -398,6 +403,9 @@ func TestPitfalls(t *testing.T) {
 				w.sample("debezium-mysql-transaction-end"), w.sample("debezium-mysql-schemachange-alter"), w.sample("debezium-mysql-notification"),
 				w.sample("debezium-postgres-message"))...)
 			x.want(`{"a":1,"id":1}`)
+			if len(x.letters) > 0 {
+				t.Errorf("%+v", x.letters)
+			}
 		},
 		"5.33-float-special-values": func(t *testing.T) {
 			x := newBench(t, nil)

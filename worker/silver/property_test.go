@@ -153,7 +153,7 @@ func diff(got, want []string) string {
 	return b.String()
 }
 
-// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many; make histories, a step of the gate, says how many itself (35 laws of 340).
+// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many; make histories, a step of the gate, says how many itself (41 laws of 300).
 func TestMain(m *testing.M) {
 	flag.Parse()
 	set := map[string]bool{}
@@ -206,6 +206,9 @@ func modes() map[string]simMode {
 		"new snapshots late": {tombs: true, full: true, keyChange: true, parts: 3, keys: 8, resnap: true, repeats: true, late: true},
 		"late placeholders":  {tombs: true, keyChange: true, parts: 3, keys: 8, late: true, repeats: true, gaps: true},
 		"late one":           {tombs: true, keyChange: true, parts: 1, keys: 5, late: true, txMeta: true, gaps: true},
+		"new lineage one":    {tombs: true, keyChange: true, full: true, parts: 1, keys: 8, failover: 2, repeats: true},
+		"new lineage named":  {tombs: true, keyChange: true, full: true, parts: 3, keys: 8, failover: 2, named: true, late: true, repeats: true, truncates: true},
+		"new lineage toast":  {tombs: true, keyChange: true, parts: 3, keys: 8, failover: 2, named: true},
 		"all at once":        {tombs: true, keyChange: true, full: true, parts: 3, keys: 10, repeats: true, late: true, truncates: true, snapshots: true, txMeta: true},
 	}
 }

@@ -32,6 +32,9 @@ type source struct {
 	commits []simCommit // what the database showed after each transaction
 	upserts int
 	offsets []int64
+
+	server   int // how many servers there were before
+	takeover int // of emitted, the first that a server may tell
 }
 
 // simMode says what kind of source it is.
@@ -48,6 +51,8 @@ type simMode struct {
 	keyChange bool
 	gaps      bool // values may be unknown in the end
 	noHints   bool // headers of key changes are lost
+	failover  int  // another server takes over, whose log begins anew: so many times, far from each other
+	named     bool // events name the log that they are from
 	parts     int
 	keys      int64
 }
@@ -108,7 +113,18 @@ func (s *source) change(op connectors.Op, id int64) connectors.Change {
 	return c
 }
 
+// fail lets another server take over: its log begins anew, far below, and its clock goes on.
+func (s *source) fail() {
+	s.server++
+	s.takeover = len(s.emitted) + 120
+	s.lsn = 1<<20 + uint64(s.rng.IntN(1000))*8
+	s.seq0 = s.lsn - 8
+}
+
 func (s *source) position(c *connectors.Change, lsn uint64) {
+	if s.mode.named {
+		c.Lineage = connectors.Lineage(fmt.Sprintf("mysql/%d/binlog", s.server))
+	}
 	if s.mode.bare {
 		c.PosQuality = connectors.OffsetOnly
 		return
@@ -358,6 +374,9 @@ func (s *source) step() {
 	if s.mode.snapshots && s.rng.IntN(8) == 0 {
 		s.snapshot()
 	}
+	if s.server < s.mode.failover && len(s.emitted) > s.takeover && s.rng.IntN(6) == 0 {
+		s.fail()
+	}
 	s.transaction(func() {
 		for range n {
 			ids = s.ids()
@@ -391,9 +410,16 @@ func (s *source) step() {
 
 // publish puts what was emitted into the topic: with repeats where the connector restarts, and events that come late.
 func (s *source) publish() {
+	last := int64(0)
 	put := func(e simEvent) {
 		c := e.c
 		c.Record = &connectors.Record{Topic: s.name, Partition: int32(e.part), Offset: s.offsets[e.part], TimestampMs: s.ts/1_000_000 + s.offsets[e.part]}
+		if s.mode.failover > 0 { // a clock is how a new log is told from a repeat: Kafka's is that of the source
+			if c.SourceTsNs != 0 {
+				last = c.SourceTsNs / 1_000_000
+			}
+			c.Record.TimestampMs = last
+		}
 		s.offsets[e.part] += 1 + s.rng.Int64N(2)
 		s.parts[e.part] = append(s.parts[e.part], c)
 	}

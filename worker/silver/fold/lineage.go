@@ -140,7 +140,7 @@ func (l *Lineages) Raise(source string) uint32 {
 func (s *SourceLineage) Assign(p *PartLineage, c *connectors.Change) (epoch uint32, flipped bool) {
 	if p.Epoch == 0 {
 		p.Epoch = s.Cur
-		if c.Lineage == "" && s.FromTs != 0 && c.SourceTsNs != 0 && c.SourceTsNs < s.FromTs {
+		if c.Lineage == "" && s.Cur > FirstEpoch && s.FromTs != 0 && c.SourceTsNs != 0 && c.SourceTsNs < s.FromTs {
 			p.Epoch = s.Cur - 1
 		}
 	}
@@ -189,16 +189,25 @@ func (s *SourceLineage) byName(p *PartLineage, name, pos string, ts int64) (old 
 	for i := range s.Names {
 		if s.Names[i].Name == name {
 			e := s.Names[i].Epoch
+			if e < FirstEpoch && ts >= s.FromTs { // it did not end: several lineages are under way at once
+				e = s.Cur
+				s.Names[i].Epoch = e
+			}
 			return e < p.Epoch, e
 		}
 	}
 	switch {
-	case len(s.Names) == 0, pos >= s.maxPos:
-		// The first lineage, or another server that goes on in the same order of positions: no new epoch is needed.
+	case len(s.Names) == 0:
 		s.setName(name, s.Cur)
-	case ts != 0 && s.maxTs != 0 && s.FromTs != 0 && ts < s.FromTs:
+		if s.FromTs == 0 && s.maxPos == "" {
+			s.FromTs = ts // what another lineage did before is older: its partition lags behind
+		}
+	case ts != 0 && s.FromTs != 0 && ts < s.FromTs:
 		s.setName(name, s.Cur-1)
 		return true, s.Cur - 1
+	case pos >= s.maxPos:
+		// Another server that goes on in the same order of positions: no new epoch is needed.
+		s.setName(name, s.Cur)
 	default:
 		s.begin(ts)
 		s.setName(name, s.Cur)
