@@ -329,6 +329,12 @@ func TestColumnsThatAreNeeded(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.want(`{"a":1,"id":1}`, `{"a":2,"id":2}`)
+	h := newBench(t, func(k *config.Sink) { full(k); k.SilverSCDType = 2 })
+	h.merge(rec(cOp, 1, 1, "a", long(1)))
+	h.alter(rename("_cdc_end_sequence", "ended"))
+	if _, err := h.mergeVersion(1, rec(cOp, 2, 2, "a", long(2))); !errors.Is(err, silver.ErrColumns) || !strings.Contains(err.Error(), "_cdc_end_sequence") {
+		t.Fatal(err)
+	}
 	x.alter(drop("id"))
 	if _, err := x.mergeVersion(2, rec(cOp, 3, 3, "a", long(3))); !errors.Is(err, silver.ErrColumns) || !strings.Contains(err.Error(), `"id"`) {
 		t.Fatal(err)

@@ -167,7 +167,11 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 	if !ok {
 		return fmt.Errorf("%s is a Delta table that Sluice did not make (property %s is missing): choose another silver.path", m.table.URL(), propKeys)
 	}
-	if is := snap.Schema().Index(evolve.ColEndSequence) >= 0; is != m.history() {
+	is := snap.Schema().Index(evolve.ColEndSequence) >= 0
+	if !is && snap.Schema().Index(evolve.ColStart) >= 0 {
+		return fmt.Errorf("%w: %s is a history and has no column %s; name it so again, or choose another silver.path", ErrColumns, m.table.URL(), evolve.ColEndSequence)
+	}
+	if is != m.history() {
 		return fmt.Errorf("%s %s: silver.scd.type of a table cannot change; choose another silver.path", m.table.URL(),
 			map[bool]string{true: "is a history (silver.scd.type=2)", false: "is no history (silver.scd.type=1)"}[is])
 	}
