@@ -101,8 +101,14 @@ type progress struct {
 	from, to int64
 }
 
-// NewCommit begins a commit that continues base.
-func (t *Table) NewCommit(base *Snapshot) *Commit { return &Commit{t: t, base: base} }
+// NewCommit begins a commit that continues base. Its isolation is what the table wants (delta.isolationLevel), else WriteSerializable.
+func (t *Table) NewCommit(base *Snapshot) *Commit {
+	c := &Commit{t: t, base: base}
+	if base != nil && base.Metadata != nil && strings.EqualFold(base.Metadata.Configuration[PropIsolationLevel], "Serializable") {
+		c.isolation = Serializable
+	}
+	return c
+}
 
 // Append adds a new data file.
 func (c *Commit) Append(a Add) { c.adds = append(c.adds, &a) }
@@ -176,7 +182,7 @@ func (c *Commit) ReadsFile(a *Add) {
 	c.reads[keyPath(a.Path)] = true
 }
 
-// Isolate chooses the isolation level.
+// Isolate chooses the isolation level, in place of the table's.
 func (c *Commit) Isolate(i Isolation) { c.isolation = i }
 
 // Base is the snapshot that the commit continues; after conflicts that were rebased, the newest one.

@@ -34,6 +34,7 @@ const (
 // Table properties that the log itself obeys.
 const (
 	PropAppendOnly            = "delta.appendOnly"
+	PropIsolationLevel        = "delta.isolationLevel"
 	PropEnableDVs             = "delta.enableDeletionVectors"
 	PropEnableCDF             = "delta.enableChangeDataFeed"
 	PropEnableICT             = "delta.enableInCommitTimestamps"

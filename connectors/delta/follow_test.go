@@ -210,3 +210,24 @@ func TestCheckLogFindsTimesAndCompactions(t *testing.T) {
 		t.Errorf("repaired %+v, %v", done, err)
 	}
 }
+
+// TestIsolationOfTheTable: where the table wants Serializable, a commit that has read all of it can't come after a blind append.
+func TestIsolationOfTheTable(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for level, want := range map[string]error{"Serializable": ErrConcurrentAppend, "": nil, "WriteSerializable": nil} {
+		conf := map[string]string{}
+		if level != "" {
+			conf[PropIsolationLevel] = level
+		}
+		tab, _, _ := clocked(t, conf)
+		base := appendOne(t, tab, "a")
+		c := tab.NewCommit(base)
+		c.ReadsTable()
+		c.Remove(file1(t, base, "a"))
+		appendOne(t, tab, "b")
+		if out := c.Do(ctx); !errors.Is(out.Err, want) || (want == nil) != (out.Kind == Committed) {
+			t.Errorf("%q: %s, %v", level, out.Kind, out.Err)
+		}
+	}
+}
