@@ -141,6 +141,8 @@ func (m *Merger) dropJob() {
 
 // compactable chooses the files of one compaction: the smallest ones when there are many small ones, else the one with the most deleted rows, when it has
 // many or the table has.
+//
+// The bounds are from what DuckDB needed to read ten million rows (docs/figures.md): a dead row costs as much as a live one, 25 files no more than five.
 func (m *Merger) compactable() []uint32 {
 	u := m.opt.Upkeep
 	if u.SmallFiles < 0 {
