@@ -41,7 +41,7 @@ func (w *work) foldComplex(ctx context.Context) error {
 		for _, i := range done {
 			for _, mv := range w.complex[i].out.Moves {
 				if mv.Image != nil {
-					w.forward(mv.To, mv.Origin, mv.Stamp, mv.Image, mv.Stamp)
+					w.forward(mv.To, mv.Origin, mv.Stamp, mv.Image, mv.Stamp, fold.Stamp{})
 				}
 			}
 		}
@@ -116,14 +116,42 @@ func (w *work) lateBirths(h fold.Hash, events []fold.Event) {
 			continue
 		}
 		k := w.nextMove(h, e.Stamp)
-		if k < 0 || !fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) {
+		if k < 0 || !fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) || e.Op == connectors.Delete && w.state.Moves[k].Origin == e.Origin(h) {
 			continue
 		}
-		if born := e.Origin(e.From); w.state.Moves[k].Born != born {
-			w.state.Moves[k].Born = born
-			w.stateNew = true
+		born := e.Origin(e.From)
+		mv := &w.state.Moves[k]
+		if mv.Born == born {
+			continue
 		}
+		if w.births == nil {
+			w.births = map[birthKey]bool{}
+		}
+		w.births[birthKey{h, e.Stamp}] = true
+		if mv.Row != nil && fold.Compare(mv.Row.Stamp, e.Stamp) < 0 {
+			// What was kept is the row before the one that left.
+			if e.Op == connectors.Delete && !e.To.IsZero() {
+				w.lateMove(state.Move{From: h, To: e.To, Stamp: e.Stamp, Origin: e.Origin(h), Born: mv.Born, AtMs: mv.AtMs, Row: mv.Row})
+				mv = &w.state.Moves[k]
+			}
+			mv.Row = nil
+		}
+		mv.Born = born
+		w.stateNew = true
 	}
+}
+
+// birthKey names a change by which a row was made, or went, before the one came that left the key later.
+type birthKey struct {
+	h  fold.Hash
+	at fold.Stamp
+}
+
+// lateMove remembers a key change whose first half came late, with the row as it was taken for that of a later one; and tells its new key.
+func (w *work) lateMove(mv state.Move) {
+	w.lateMoves = append(w.lateMoves, int32(len(w.state.Moves)))
+	w.state.Moves = append(w.state.Moves, mv)
+	w.forward(mv.To, mv.Origin, mv.Stamp, w.fromRow(mv.Row), mv.Stamp, fold.Stamp{})
 }
 
 // lateForMoved hands images that are older than a key change on to the key that the row has now.
@@ -136,7 +164,11 @@ func (w *work) lateForMoved(i int) {
 	fold.Sort(order)
 	for j := range order {
 		e := &order[j]
-		if e.Image == nil || e.Op == connectors.Delete {
+		born := fold.Stamp{}
+		if w.births[birthKey{h, e.Stamp}] {
+			born = e.Stamp
+		}
+		if (e.Image == nil || e.Op == connectors.Delete) && born == (fold.Stamp{}) {
 			continue
 		}
 		k := w.nextMove(h, e.Stamp)
@@ -144,14 +176,19 @@ func (w *work) lateForMoved(i int) {
 			continue
 		}
 		mv := &w.state.Moves[k]
+		if e.Op == connectors.Delete {
+			w.patch(k, nil, fold.Stamp{}, born)
+			w.forward(mv.To, mv.Origin, mv.Stamp, nil, fold.Stamp{}, born)
+			continue
+		}
 		img := e.Image.Clone()
 		img.Stamp = e.Stamp
 		img.Guess = mv.Born == bornUnknown
 		if !e.From.IsZero() {
 			img.Inherit(w.parked(h, e.Origin(e.From), e))
 		}
-		w.patch(k, img, fold.Stamp{})
-		w.forward(mv.To, mv.Origin, mv.Stamp, img, fold.Stamp{})
+		w.patch(k, img, fold.Stamp{}, born)
+		w.forward(mv.To, mv.Origin, mv.Stamp, img, fold.Stamp{}, born)
 	}
 }
 
@@ -178,19 +215,24 @@ type toldKey struct {
 	origin string
 	image  string
 	left   fold.Stamp
+	born   fold.Stamp
 }
 
 // forward tells the key to which a row went, and those to which it went on, what the row was: columns that are carried
-// over there may be older, or guessed. left is when the row img left its key; the zero Stamp where img is an earlier image.
-func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Image, left fold.Stamp) {
+// over there may be older, or guessed. left is when the row img left its key, born when it was made as img; the zero Stamp where img is another image.
+func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Image, left, born fold.Stamp) {
+	sign := ""
+	if img != nil {
+		sign = img.Sign()
+	}
 	for range maxRounds {
 		e, ok, _ := w.entry(to)
 		gi := w.findGroup(to)
 		if ok && e.Carried() || gi >= 0 && w.groups[gi].cx >= 0 && w.groups[gi].head >= 0 {
-			if key := (toldKey{to, origin, img.Sign(), left}); !w.told[key] {
+			if key := (toldKey{to, origin, sign, left, born}); !w.told[key] {
 				w.told[key] = true
 				c := &w.complex[w.complexOf(to)]
-				c.fills = append(c.fills, fold.Fill{Origin: origin, Image: img, Left: left})
+				c.fills = append(c.fills, fold.Fill{Origin: origin, Image: img, Left: left, Born: born})
 				c.folded = false
 			}
 		}
@@ -198,15 +240,18 @@ func (w *work) forward(to fold.Hash, origin string, at fold.Stamp, img *fold.Ima
 		if k < 0 || w.state.Moves[k].Born != origin {
 			return // the row that left later was another one
 		}
-		w.patch(k, img, left)
+		w.patch(k, img, left, born)
 		mv := &w.state.Moves[k]
 		to, origin, at = mv.To, mv.Origin, mv.Stamp
 	}
 }
 
 // patch puts newer values into the carried columns of a row that is kept for the second half of a key change.
-func (w *work) patch(k int32, img *fold.Image, left fold.Stamp) {
+func (w *work) patch(k int32, img *fold.Image, left, born fold.Stamp) {
 	old := w.state.Moves[k].Row
+	if old == nil && img == nil {
+		return
+	}
 	if old == nil {
 		// It was not known when it left; it is kept for a second half that comes later still.
 		row := img.Clone()
@@ -218,7 +263,9 @@ func (w *work) patch(k int32, img *fold.Image, left fold.Stamp) {
 	}
 	row := w.fromRow(old)
 	learned := false
-	if left != (fold.Stamp{}) {
+	if born != (fold.Stamp{}) {
+		learned = row.Reborn(img, born)
+	} else if left != (fold.Stamp{}) {
 		learned = row.Replace(img, left)
 	} else {
 		learned = row.LearnUntil(img, w.state.Moves[k].Stamp)
@@ -263,7 +310,24 @@ func (w *work) foldGroup(i int) {
 
 func (w *work) foldInput(c *complexGroup, events []fold.Event) fold.Input {
 	return fold.Input{Key: c.h, Base: c.inBase, Events: events, Fills: c.fills, Moved: func(e *fold.Event) (*fold.Image, bool) { return w.movedRow(c.h, e) },
-		Rules: fold.Rules{Soft: w.m.soft(), IgnoreNulls: w.m.opt.Config.SilverIgnoreNullUpdates}}
+		Rules: fold.Rules{Soft: w.m.soft(), IgnoreNulls: w.m.opt.Config.SilverIgnoreNullUpdates}, TxLen: w.txLenOf(c)}
+}
+
+// txLenOf gives how many bytes of the positions of a group's events name their transaction.
+func (w *work) txLenOf(c *complexGroup) int {
+	if !w.m.soft() {
+		return 0
+	}
+	n := 0
+	if c.group >= 0 {
+		for i := w.groups[c.group].head; i >= 0; i = w.events[i].next {
+			n = max(n, fold.TxLen(w.events[i].c.Source))
+		}
+	}
+	if n == 0 {
+		n = w.txLenAny()
+	}
+	return n
 }
 
 // foldPrefix folds the events of a group that are older than a sequence. Rows that went from key to key inside one
@@ -338,10 +402,10 @@ func (w *work) settle(i int) {
 	}
 	switch {
 	case !o.Changed && len(c.more) > 0 && c.base != nil && c.base.Image != nil:
-		w.upsert(winner{h: c.h, ev: -1, img: c.base.Image, st: c.base.Stamp, carried: len(c.base.Image.From) > 0, old: c.entry, has: c.has})
+		w.upsert(winner{h: c.h, ev: -1, img: c.base.Image, st: c.base.Stamp, carried: c.base.Image.Noted(), old: c.entry, has: c.has})
 	case !o.Changed:
 	case o.Image != nil:
-		w.upsert(winner{h: c.h, ev: -1, img: o.Image, st: o.Image.Stamp, carried: len(o.Image.From) > 0, old: c.entry, has: c.has})
+		w.upsert(winner{h: c.h, ev: -1, img: o.Image, st: o.Image.Stamp, carried: o.Image.Noted(), old: c.entry, has: c.has})
 	case o.Dead:
 		w.delete(deletion{h: c.h, g: index.Grave{Stamp: o.Stamp, Add: w.tookOf(c), AtMs: atMs}, old: c.entry, has: c.has})
 	}

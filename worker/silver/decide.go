@@ -112,7 +112,7 @@ func (w *work) simple(gi int32) bool {
 		return false
 	}
 	if g.flags&(hasInsert|hasDelete) != 0 {
-		if _, _, ok := w.sharedLate(gi, entry, has); ok {
+		if _, _, ok := w.sharedLate(gi, entry, has, nil); ok {
 			return false
 		}
 	}

@@ -34,7 +34,7 @@ func (w *work) ensureColumns() {
 		if len(x.img.Rescue) > 0 {
 			w.m.cols.Ensure(evolve.ColRescued, schema.Of(schema.String))
 		}
-		if len(x.img.From) > 0 {
+		if x.img.Noted() {
 			w.m.cols.Ensure(evolve.ColCarried, schema.Of(schema.String))
 		}
 	}
@@ -201,7 +201,7 @@ func (w *work) appendOwn(b *columnar.Builder, at int, name string, part []winner
 				b.AppendString(at, w.m.rescueJSON(x.img))
 			}
 		case evolve.ColCarried:
-			if x.img == nil || len(x.img.From) == 0 {
+			if x.img == nil || !x.img.Noted() {
 				b.AppendNull(at)
 			} else {
 				b.AppendString(at, w.m.carriedJSON(x.img))

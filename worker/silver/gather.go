@@ -68,15 +68,18 @@ type work struct {
 	complex  []complexGroup
 	prefixes map[prefixKey]*fold.Output
 	told     map[toldKey]bool
-	winners  []winner
-	dels     []deletion
-	gone     map[uint32]*bitmap
-	stateNew bool // the durable state changed
-	keyBuf   []byte
-	newTombs []state.Tomb
-	nowMs    int64
-	flips    []string
-	healed   int // keys taken along because the table had them twice
+	// births are late changes that tell when a row that left was made; lateMoves are indices in state.Moves of key changes that this merge found.
+	births    map[birthKey]bool
+	lateMoves []int32
+	winners   []winner
+	dels      []deletion
+	gone      map[uint32]*bitmap
+	stateNew  bool // the durable state changed
+	keyBuf    []byte
+	newTombs  []state.Tomb
+	nowMs     int64
+	flips     []string
+	healed    int // keys taken along because the table had them twice
 	// cutRows are the rows that truncates of this merge end, cutEntries their entries.
 	cutRows    map[uint32]*bitmap
 	cutEntries []index.Entry

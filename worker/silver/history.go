@@ -251,7 +251,12 @@ func (w *work) txLen(g *histGroup) int {
 	if g.txLen > 0 {
 		return g.txLen
 	}
-	for i := range w.events { // a group without events is of the same source as those that ask for it
+	return w.txLenAny()
+}
+
+// txLenAny is for keys without events of their own: they are of the same source as those that ask for them.
+func (w *work) txLenAny() int {
+	for i := range w.events {
 		if s := w.events[i].c.Source; s != nil {
 			return fold.TxLen(s)
 		}

@@ -190,6 +190,8 @@ type carried struct {
 	Origin []byte `json:"origin,omitempty"`
 	// Guess tells that the row of the old key may have been another one.
 	Guess bool `json:"guess,omitempty"`
+	// Took is fold.Image.Took.
+	Took []byte `json:"took,omitempty"`
 	// Columns are the sequences of the events that told the columns' values.
 	Columns map[string][]byte `json:"columns"`
 }
@@ -198,6 +200,9 @@ func (m *Merger) carriedJSON(img *fold.Image) string {
 	x := carried{Columns: map[string][]byte{}, Guess: img.Guess}
 	if img.Origin != "" {
 		x.Origin = []byte(img.Origin)
+	}
+	if img.Took != (fold.Stamp{}) {
+		x.Took = img.Took.Append(nil)
 	}
 	for c, s := range img.From {
 		x.Columns[m.cols.Source[c].Name] = s.Append(nil)
@@ -215,6 +220,13 @@ func (m *Merger) parseCarried(img *fold.Image, text string) error {
 		return fmt.Errorf("%s: %w", evolve.ColCarried, err)
 	}
 	img.Origin, img.Guess = string(x.Origin), x.Guess
+	if len(x.Took) > 0 {
+		s, err := fold.Parse(string(x.Took))
+		if err != nil {
+			return fmt.Errorf("%s: %w", evolve.ColCarried, err)
+		}
+		img.Took = s
+	}
 	for name, seq := range x.Columns {
 		i := m.column(name)
 		if i < 0 {

@@ -50,6 +50,9 @@ func (w *work) movedRow(to fold.Hash, e *fold.Event) (row *fold.Image, guess boo
 				return mv.Image, false
 			}
 		}
+		if out.Image != nil && out.Image.Deleted {
+			return nil, true // the last image of a row that went before
+		}
 		return out.Image, true
 	}
 	return nil, false
@@ -57,9 +60,11 @@ func (w *work) movedRow(to fold.Hash, e *fold.Event) (row *fold.Image, guess boo
 
 // parked finds the row of the old key among the moves whose second half was to come.
 func (w *work) parked(to fold.Hash, origin string, e *fold.Event) *fold.Image {
-	for _, k := range w.m.moved[e.From] {
-		if mv := &w.state.Moves[k]; mv.Row != nil && mv.To == to && mv.Origin == origin {
-			return w.fromRow(mv.Row)
+	for _, l := range [2][]int32{w.m.moved[e.From], w.lateMoves} {
+		for _, k := range l {
+			if mv := &w.state.Moves[k]; mv.Row != nil && mv.From == e.From && mv.To == to && mv.Origin == origin {
+				return w.fromRow(mv.Row)
+			}
 		}
 	}
 	return nil
@@ -113,8 +118,17 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 		if parked && mv.Image != nil {
 			x.Row = w.toRow(mv.Image, true)
 		}
-		w.state.Moves = append(w.state.Moves, x)
-		w.stateNew = true
+		w.keepMove(x)
+	}
+	for i := range c.out.Births {
+		b := &c.out.Births[i]
+		x := state.Move{From: b.From, To: c.h, Stamp: b.Stamp, Origin: b.Origin, Born: bornUnknown, AtMs: atMs}
+		if b.Row != nil {
+			x.Born = b.Row.Origin
+		}
+		if w.moveAt(&x) < 0 {
+			w.keepMove(x)
+		}
 	}
 	for k := range c.events {
 		e := &c.events[k]
@@ -133,6 +147,29 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 			w.stateNew = true
 		}
 	}
+}
+
+// moveAt finds what is remembered of a key change, -1 for nothing.
+func (w *work) moveAt(x *state.Move) int {
+	for _, l := range [2][]int32{w.m.moved[x.From], w.lateMoves} {
+		for _, k := range l {
+			if mv := &w.state.Moves[k]; mv.From == x.From && mv.To == x.To && mv.Origin == x.Origin {
+				return int(k)
+			}
+		}
+	}
+	return -1
+}
+
+// keepMove remembers a key change, once.
+func (w *work) keepMove(x state.Move) {
+	if k := w.moveAt(&x); k >= 0 {
+		w.state.Moves[k] = x
+	} else {
+		w.lateMoves = append(w.lateMoves, int32(len(w.state.Moves)))
+		w.state.Moves = append(w.state.Moves, x)
+	}
+	w.stateNew = true
 }
 
 // needed tells whether a key change must be remembered, and whether the row that left must be.

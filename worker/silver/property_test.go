@@ -25,9 +25,9 @@ import (
 // The laws, each checked against the simulated database over the kinds of sources below:
 //
 //	end state     the table ends with the database's rows; where a source leaves large values out, changes keys and is late inside its
-//	              partitions, all at once, a value may be unknown in the end (docs/exactly-once.md): in histories as short as these never a wrong one, never a row too few or too many
+//	              partitions, all at once, a value may be unknown in the end (docs/exactly-once.md): never a wrong one, never a row too few or too many
 //	D7            any cut into batches, any interleaving of partitions, restarts of the merger at any time: the same rows
-//	replay        merging everything once more changes nothing, _event_id included
+//	replay        merging everything once more changes nothing, _event_id included; it may tell values that were unknown
 //	lateness      an event that comes late inside its partition changes nothing in the end
 //	memory        an index that may have none, and lives in a file, gives the same rows
 //	layout        a table that is partitioned, by whatever column, has the same rows
@@ -221,9 +221,6 @@ func TestLaws(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				seed := rapid.Uint64().Draw(t, "seed")
 				steps := rapid.IntRange(1, 40).Draw(t, "steps")
-				if mode.gaps {
-					steps = 1 + steps%12
-				}
 				rng := rand.New(rand.NewPCG(seed, 1))
 				s := newSource(rng, mode)
 				for range steps {
@@ -241,6 +238,9 @@ func TestLaws(t *testing.T) {
 				}
 				in := interleaveParts(rng, s.parts)
 				conf.SilverCDF = rng.IntN(3) == 0
+				if rng.IntN(3) == 0 {
+					conf.SilverDeleteMode = "soft"
+				}
 				somePartition(rng, conf)
 				r.merge("bronze/t", in)
 				checkFeed(t, r)
@@ -254,7 +254,11 @@ func TestLaws(t *testing.T) {
 				}
 				all := canonicalRows(fataler{t}, r.b, "silver/t")
 				r.merge("bronze/again", again(in))
-				if d := diff(canonicalRows(fataler{t}, r.b, "silver/t"), all); d != "" && !mode.bare {
+				if again := tableLines(t, r.b); mode.gaps {
+					if !sameButUnknown(t, again, want) || !sameButUnknown(t, got, again) {
+						t.Fatalf("a replay changed more than what was unknown:\n%s", diff(again, got))
+					}
+				} else if d := diff(canonicalRows(fataler{t}, r.b, "silver/t"), all); d != "" && !mode.bare {
 					t.Fatalf("a replay changed rows:\n%s", d)
 				}
 			})
@@ -309,7 +313,9 @@ func tableLines(t *rapid.T, b store.Bucket) []string {
 	}
 	var out []string
 	for _, l := range canonicalRows(fataler{t}, b, "silver/t") {
-		out = append(out, dataOnly(t, l))
+		if !strings.Contains(l, `"_cdc_deleted":true`) {
+			out = append(out, dataOnly(t, l))
+		}
 	}
 	sort.Strings(out)
 	return out

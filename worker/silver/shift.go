@@ -53,19 +53,37 @@ func shared(e *event, g *index.Grave) string {
 	return e.st.Pos[:n]
 }
 
+// graveOf is the tombstone of a key, or what is one: the last image of a deleted row.
+func (w *work) graveOf(entry index.Entry, has bool, base *fold.Base) (g index.Grave, ok bool) {
+	switch {
+	case !has || !w.m.keyed():
+		return g, false
+	case entry.File == index.Dead:
+		g = *w.m.idx.Grave(entry)
+		return g, g.Add.Pos != ""
+	case base == nil || base.Image == nil || !base.Image.Deleted:
+		return g, false
+	}
+	g = index.Grave{Stamp: base.Stamp, Add: base.Image.Took}
+	if g.Add == (fold.Stamp{}) {
+		g.Add.Epoch = g.Stamp.Epoch // older than the transaction
+	}
+	return g, true
+}
+
 // sharedLate tells that an event of the group shares its key with the row that a delete took away, inside one transaction, and what
 // names that in positions.
-func (w *work) sharedLate(gi int32, entry index.Entry, has bool) (tx, prefix string, ok bool) {
-	if gi < 0 || !has || entry.File != index.Dead || !w.m.keyed() {
+func (w *work) sharedLate(gi int32, entry index.Entry, has bool, base *fold.Base) (tx, prefix string, ok bool) {
+	if gi < 0 {
 		return "", "", false
 	}
-	grave := w.m.idx.Grave(entry)
-	if grave.Add.Pos == "" {
+	grave, ok := w.graveOf(entry, has, base)
+	if !ok {
 		return "", "", false
 	}
 	for i := w.groups[gi].head; i >= 0; i = w.events[i].next {
 		e := &w.events[i]
-		if prefix := shared(e, grave); prefix != "" {
+		if prefix := shared(e, &grave); prefix != "" {
 			return fold.TxKey(e.c), prefix, true
 		}
 	}
@@ -75,18 +93,26 @@ func (w *work) sharedLate(gi int32, entry index.Entry, has bool) (tx, prefix str
 // reopen lets the fold of such a key begin again before the delete: with the row that it took away, of which nothing is known but that it
 // was there.
 func (w *work) reopen(c *complexGroup) {
-	if c.base == nil || c.base.Image != nil || c.opened {
+	if c.base == nil || c.opened {
 		return
 	}
-	tx, prefix, ok := w.sharedLate(c.group, c.entry, c.has)
+	tx, prefix, ok := w.sharedLate(c.group, c.entry, c.has, c.base)
 	if !ok {
 		return
 	}
-	gone := w.m.idx.Grave(c.entry).Stamp
+	grave, _ := w.graveOf(c.entry, c.has, c.base)
+	gone := grave.Stamp
 	row := &fold.Image{Vals: make([]value, len(w.m.cols.Source)), Stamp: fold.Stamp{Epoch: gone.Epoch, Pos: prefix}}
+	if last := c.base.Image; last != nil {
+		row.Vals = last.Vals
+	}
 	c.opened, c.keep = true, true
 	c.inBase = &fold.Base{Stamp: row.Stamp, Image: row}
-	c.events = append([]fold.Event{{Stamp: gone, Op: connectors.Delete, Tx: tx}}, c.events...)
+	d := fold.Event{Stamp: gone, Op: connectors.Delete, Tx: tx}
+	if last := c.base.Image; last != nil {
+		d.Image, d.Before = &fold.Image{Meta: last.Meta}, last
+	}
+	c.events = append([]fold.Event{d}, c.events...)
 }
 
 // tookOf is took of a key that was folded.

@@ -74,6 +74,7 @@ type Birth struct {
 	From   Hash
 	Origin string
 	Stamp  Stamp
+	Row    *Image // Fold's: the row that was at the old key then, as far as is known
 }
 
 // History gives the versions of one key. It is a function of the set of events that have come, whatever their order: rows of

@@ -30,7 +30,13 @@ type Image struct {
 	Stamp Stamp
 	// Deleted marks the last image of a row under soft deletes.
 	Deleted bool
+	// Took is, of a deleted row, the sequence of the row that the delete took away where that is of the delete's own transaction, and the delete's
+	// where it took none; the zero Stamp: the row was older.
+	Took Stamp
 }
+
+// Noted tells that the table must keep more of the row than its values.
+func (m *Image) Noted() bool { return len(m.From) > 0 || m.Took.set() }
 
 // Clone copies what a fold changes.
 func (m *Image) Clone() *Image {
@@ -145,6 +151,26 @@ func (m *Image) Replace(o *Image, left Stamp) bool {
 	}
 	m.Guess = o.Guess
 	return true
+}
+
+// Reborn tells a row, which came by key changes, that it is the one that was made at born at a key that it had, as o: what it has from before was another
+// row's. It tells whether that changed anything.
+func (m *Image) Reborn(o *Image, born Stamp) bool {
+	changed := false
+	for col := range m.Vals {
+		if Compare(m.told(col), born) >= 0 {
+			continue
+		}
+		if o != nil && col < len(o.Vals) && !Gaps(&o.Vals[col]) {
+			m.take(col, o, o.told(col))
+		} else {
+			m.Vals[col] = connectors.NullValue()
+			delete(m.Rescue, col)
+			m.setFrom(col, Stamp{})
+		}
+		changed = true
+	}
+	return changed
 }
 
 // Sign tells images apart by when their columns were told.

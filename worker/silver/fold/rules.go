@@ -135,7 +135,7 @@ func (o *Output) Same(base *Base) bool {
 
 // sameImage tells whether two images make the same row.
 func sameImage(a, b *Image) bool {
-	if a.Stamp.Seq() != b.Stamp.Seq() || a.Meta != b.Meta || a.Deleted != b.Deleted || a.Origin != b.Origin || a.Guess != b.Guess || len(a.From) != len(b.From) || len(a.Rescue) != len(b.Rescue) {
+	if a.Stamp.Seq() != b.Stamp.Seq() || a.Meta != b.Meta || a.Deleted != b.Deleted || a.Took.Seq() != b.Took.Seq() || a.Origin != b.Origin || a.Guess != b.Guess || len(a.From) != len(b.From) || len(a.Rescue) != len(b.Rescue) {
 		return false
 	}
 	for c, s := range a.From {

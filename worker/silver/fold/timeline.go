@@ -40,6 +40,8 @@ type Fill struct {
 	Image *Image
 	// Left is when the row left its old key, where Image is that row and no earlier image of it.
 	Left Stamp
+	// Born is when a row was made, or went, at a key that the row had later: what the row has from before is another one's. Image is what was made.
+	Born Stamp
 }
 
 // Input is what Fold needs to know of one key.
@@ -52,6 +54,8 @@ type Input struct {
 	// not come.
 	Moved func(e *Event) (row *Image, guess bool)
 	Rules Rules
+	// TxLen is how many bytes of a position name the transaction of the events, 0 where they don't.
+	TxLen int
 }
 
 // Rules are the parts of the configuration that matter to a fold.
@@ -79,6 +83,8 @@ type Output struct {
 	Took Stamp
 	// Moves are the deletes that were first halves of key changes, in order.
 	Moves []Move
+	// Births are second halves of key changes whose first half has not come, though they do not tell all columns.
+	Births []Birth
 	// Unfilled counts the columns whose value is not known from anywhere: NULL was written.
 	Unfilled int
 	// Duplicates and Stale count events that changed nothing.
@@ -270,7 +276,9 @@ func (f *folder) fill(img *Image) bool {
 		if fl.Origin == "" || fl.Origin != img.Origin || len(img.From) == 0 {
 			continue
 		}
-		if fl.Left.set() {
+		if fl.Born.set() {
+			learned = img.Reborn(fl.Image, fl.Born) || learned
+		} else if fl.Left.set() {
 			learned = img.Replace(fl.Image, fl.Left) || learned
 		} else {
 			learned = img.Learn(fl.Image) || learned
@@ -309,7 +317,7 @@ func (f *folder) upsert(e *Event) {
 		old = nil
 	}
 	img := e.Image.Clone()
-	img.Stamp, img.Deleted = e.Stamp, false
+	img.Stamp, img.Deleted, img.Took = e.Stamp, false, Stamp{}
 	var moved *Image
 	asked, guess := false, false
 	for i := range img.Vals {
@@ -366,6 +374,9 @@ func (f *folder) upsert(e *Event) {
 		} else if old != nil {
 			img.Origin = old.Origin
 		}
+	}
+	if asked && (guess || moved == nil) {
+		f.out.Births = append(f.out.Births, Birth{From: e.From, Origin: e.Origin(e.From), Stamp: e.Stamp, Row: moved})
 	}
 	f.fill(img)
 	if e.Op == connectors.Insert {
@@ -468,6 +479,14 @@ func (f *folder) soften(e *Event) {
 				img.Vals[i] = Mend(img.Vals[i], f.img.at(i))
 			}
 		}
+	}
+	img.Took = f.out.Took
+	if n := f.in.TxLen; n == 0 || len(e.Stamp.Pos) < n {
+		img.Took = Stamp{}
+	} else if !img.Took.set() {
+		img.Took = e.Stamp
+	} else if len(img.Took.Pos) <= n || img.Took.Pos[:n] != e.Stamp.Pos[:n] || img.Took.Epoch != e.Stamp.Epoch {
+		img.Took = Stamp{}
 	}
 	img.Stamp, img.Deleted = e.Stamp, true
 	img.Meta.Op = 'd'
