@@ -112,7 +112,7 @@ func (w *work) lateBirths(h fold.Hash, events []fold.Event) {
 	fold.Sort(order)
 	for j := range order {
 		e := &order[j]
-		if e.Op != connectors.Delete && e.Op != connectors.Insert {
+		if e.Op != connectors.Delete && e.Op != connectors.Insert && e.From.IsZero() {
 			continue
 		}
 		k := w.nextMove(h, e.Stamp)
@@ -300,7 +300,7 @@ func (w *work) foldGroup(i int) {
 	}
 	if c.opened && !again && c.base != nil && c.base.Image != nil && len(c.base.Image.From) > 0 {
 		// What the row learned meanwhile about the row that it came from is in the table only.
-		c.fills = append(c.fills, fold.Fill{Origin: c.base.Image.Origin, Image: c.base.Image})
+		c.fills = slices.Insert(c.fills, 0, fold.Fill{Origin: c.base.Image.Origin, Image: c.base.Image, Now: true})
 	}
 	c.out = fold.Fold(w.foldInput(c, c.events))
 	if c.opened {

@@ -18,7 +18,8 @@ import (
 // Updates of GoldenGate leave out what did not change, also where they change the key: the row of the old key has it. Every change is a batch of its own
 // now and then, and in its order; the format may be told or detected. Was: all key changes from one key were taken for the same one, numbers were lost
 // with a row that waited for its new key, under cdc.format=auto everything that was left out became NULL,
-// and so it did in a history.
+// and so it did in a history. Where a new key is read ahead of the old one's partition, and that key has got another row meanwhile, a value may be unknown in the end
+// (docs/exactly-once.md): never a wrong one, nor a row too few or too many.
 func TestCompressedKeyChanges(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -30,6 +31,8 @@ func TestCompressedKeyChanges(t *testing.T) {
 		var lines []string
 		n := 0
 		one := rapid.Bool().Draw(t, "one")
+		step := !one && rapid.Bool().Draw(t, "out of step") // partitions are read one ahead of the other
+		var parts [3][]connectors.Change
 		var offs [3]int64
 		var batches []silver.Batch
 		var cur []connectors.Change
@@ -51,13 +54,25 @@ func TestCompressedKeyChanges(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lines = append(lines, v)
+			lines = append(lines, fmt.Sprint(p, " ", v))
+			if step {
+				parts[p] = append(parts[p], cs...)
+				return
+			}
 			cur = append(cur, cs...)
 			if rapid.IntRange(0, 3).Draw(t, "cut") == 0 {
 				lines = append(lines, "---")
 				batches = append(batches, silver.Batch{Feed: "f", Version: int64(len(batches)), Changes: cur})
 				cur = nil
 			}
+		}
+		if step {
+			ev("I", 9, "", `{"id":9,"v":1,"u":1}`)
+			ev("D", 9, `{"id":9}`, "")
+			cur = append(cur, parts[0]...)
+			parts[0] = nil
+			batches = append(batches, silver.Batch{Feed: "f", Version: int64(len(batches)), Changes: cur})
+			cur = nil
 		}
 		steps := rapid.IntRange(1, 25).Draw(t, "steps")
 		for range steps {
@@ -77,6 +92,20 @@ func TestCompressedKeyChanges(t *testing.T) {
 				rows[to] = rows[k]
 				delete(rows, k)
 				ev("U", to, fmt.Sprintf(`{"id":%d}`, k), fmt.Sprintf(`{"id":%d}`, to))
+			}
+		}
+		for len(parts[0])+len(parts[1])+len(parts[2]) > 0 {
+			p := rapid.IntRange(0, 2).Draw(t, "part")
+			k := min(len(parts[p]), rapid.IntRange(1, 3).Draw(t, "ahead"))
+			for k > 0 && k < len(parts[p]) && parts[p][k].Record == parts[p][k-1].Record {
+				k++ // a record is one event
+			}
+			lines = append(lines, fmt.Sprint("    then ", k, " of partition ", p))
+			cur = append(cur, parts[p][:k]...)
+			parts[p] = parts[p][k:]
+			if rapid.IntRange(0, 2).Draw(t, "cut") == 0 {
+				batches = append(batches, silver.Batch{Feed: "f", Version: int64(len(batches)), Changes: cur})
+				cur = nil
 			}
 		}
 		batches = append(batches, silver.Batch{Feed: "f", Version: int64(len(batches)), Changes: cur})
@@ -101,6 +130,9 @@ func TestCompressedKeyChanges(t *testing.T) {
 		}
 		sort.Strings(want)
 		sort.Strings(got)
+		if step && sameButUnknown(t, got, want, "u", "v") {
+			return
+		}
 		if strings.Join(want, "\n") != strings.Join(got, "\n") {
 			t.Fatalf("got\n%s\nwant\n%s\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"), strings.Join(lines, "\n"))
 		}

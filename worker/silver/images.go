@@ -112,7 +112,7 @@ func (w *work) metaOf(c *connectors.Change) fold.Meta {
 // event for both halves do not (formats.md §1.6). A history needs that: a version that is an update leans on the one before it. The fold of SCD 1 finds the row
 // of the old key for updates too, and more of it when partitions are behind each other.
 func (w *work) opOf(c *connectors.Change) connectors.Op {
-	if w.m.history() && c.Op == connectors.Update && c.OldKey().Shape != nil {
+	if c.Op == connectors.Update && c.OldKey().Shape != nil {
 		return connectors.Insert
 	}
 	return c.Op
@@ -148,7 +148,11 @@ func originOf(e *event, from fold.Hash) string {
 	return fe.Origin(from)
 }
 
-func rowGaps(e *event) bool {
+// rowGaps tells that an event leaves out values of its row; those of columns that the table does not have yet too.
+func (w *work) rowGaps(e *event) bool {
+	if w.unchanged(e.c) {
+		return true
+	}
 	for i := range e.c.After.Values {
 		if fold.Gaps(&e.c.After.Values[i]) {
 			return true

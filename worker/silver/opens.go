@@ -96,9 +96,24 @@ func (w *work) settleOpen(c *complexGroup, atMs int64) {
 			seen[id] = true
 		}
 		x.Events = append(x.Events, state.Event{Stamp: e.Stamp, Sub: e.Sub, Op: e.Op, Tx: e.Tx, From: e.From, To: e.To,
-			Image: w.toRow(e.Image, false), Before: w.toRow(e.Before, false)})
+			Image: w.toRow(w.inherited(c.h, e), false), Before: w.toRow(e.Before, false)})
 	}
 	w.state.Opens = append(w.state.Opens, x)
+}
+
+// inherited gives the image of an event with what the row of its old key tells now: that may be gone when the event is folded again.
+func (w *work) inherited(to fold.Hash, e *fold.Event) *fold.Image {
+	if e.Image == nil || e.From.IsZero() || !imageGaps(e.Image) {
+		return e.Image
+	}
+	row, guess := w.movedRow(to, e)
+	if row == nil {
+		return e.Image
+	}
+	img := e.Image.Clone()
+	img.Inherit(row)
+	img.Guess = guess || row.Guess
+	return img
 }
 
 // settleMoves remembers first halves of key changes whose second half is to come, or carried values over; and forgets those
@@ -141,7 +156,7 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 				continue
 			}
 			mv.Row = nil
-			if !imageGaps(e.Image) {
+			if !imageGaps(e.Image) && len(e.Image.From) == 0 {
 				mv.AtMs = math.MinInt64 // swept
 			}
 			w.stateNew = true
@@ -181,7 +196,7 @@ func (w *work) needed(from fold.Hash, mv *fold.Move) (keep, parked bool) {
 				continue
 			}
 			if h, why := w.keyHash(e.c, e.c.OldKey()); why == "" && h == from && originOf(e, from) == mv.Origin {
-				return w.groups[gi].cx >= 0 && rowGaps(e), false // its second half is here
+				return w.groups[gi].cx >= 0 && w.rowGaps(e), false // its second half is here
 			}
 		}
 	}

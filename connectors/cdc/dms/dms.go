@@ -1,7 +1,9 @@
 // Package dms decodes the records of AWS Database Migration Service with a Kafka target (JSON and json-unformatted).
 //
 // The events do not name the columns of the primary key, and the record's key joins their values so that they cannot be
-// told apart: the key comes from silver.keys; without it a table is append-only. DMS leaves columns out that are NULL
+// told apart: the key comes from silver.keys; without it a table is append-only. (The control record of a table's creation
+// names them, but it comes once, in a partition of its own: what a record means must not depend on whether its reader began
+// before or behind another one.) DMS leaves columns out that are NULL
 // (IncludeNullAndEmpty=false): so absent means NULL, unless cdc.absent=unchanged. A changed key is known only with
 // before images; then it becomes a delete and an update. Positions need IncludeTransactionDetails.
 //

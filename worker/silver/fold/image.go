@@ -173,6 +173,19 @@ func (m *Image) Reborn(o *Image, born Stamp) bool {
 	return changed
 }
 
+// Renew takes the columns that were carried over from what became of the row since. It tells whether that changed anything.
+func (m *Image) Renew(o *Image) bool {
+	changed := false
+	for col, from := range m.From {
+		if now, ok := o.From[col]; ok && col < len(o.Vals) && Compare(now, from) != 0 {
+			m.take(col, o, now)
+			changed = true
+		}
+	}
+	m.Guess = m.Guess && o.Guess
+	return changed
+}
+
 // Sign tells images apart by when their columns were told.
 func (m *Image) Sign() string {
 	b := m.Stamp.Append(nil)
