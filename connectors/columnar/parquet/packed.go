@@ -99,7 +99,7 @@ func (d *packed) block() error {
 
 func unzigzag(x uint64) uint64 { return x>>1 ^ -(x & 1) }
 
-// read gives the next len(dst) numbers; the caller asks for no more than are left.
+// readPacked gives the next len(dst) numbers; the caller asks for no more than are left.
 func readPacked[T uint32 | uint64](d *packed, dst []T) error {
 	d.left -= len(dst)
 	if len(dst) > 0 && !d.began {
