@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestProofsExist: docs/proofs.md has all forty edge cases and eighteen lessons, and each test that it names is there.
+// TestProofsExist: docs/proofs.md has all forty edge cases, eighteen lessons and eighteen details, and each test that it names is there.
 func TestProofsExist(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root(t), "docs", "proofs.md"))
 	if err != nil {
@@ -67,4 +67,10 @@ func TestProofsExist(t *testing.T) {
 			t.Errorf("docs/proofs.md names no test for lesson %s", k)
 		}
 	}
+	for i := range 18 {
+		if k := fmt.Sprintf("D%d", i+1); rows[k] == 0 {
+			t.Errorf("docs/proofs.md names no test for detail %s", k)
+		}
+	}
+
 }
