@@ -282,6 +282,9 @@ func (m *Merger) observeTable(snap *delta.Snapshot, seen *maxima) {
 	for i := range m.state.Tombs {
 		newest = max(newest, m.state.Tombs[i].AtMs*int64(time.Millisecond))
 	}
+	for i := range m.state.Segments {
+		newest = max(newest, m.state.Segments[i].NewestMs*int64(time.Millisecond))
+	}
 	for _, t := range m.state.Truncates { // what they took away tells nothing any more
 		newest = max(newest, t.AtMs*int64(time.Millisecond))
 	}

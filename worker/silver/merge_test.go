@@ -272,6 +272,33 @@ func TestNewLineage(t *testing.T) {
 	x.want(`{"a":"new","id":1}`, `{"a":"old","id":2}`)
 }
 
+// What a connector repeats is known to be old by the deletes too that went to a segment of their own, after a restart.
+func TestRepeatsAfterManyDeletes(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, nil)
+	const keys = 3000
+	var in []connectors.Change
+	for i := range int64(keys) {
+		in = append(in, rec(cOp, 1+i, i, "a", text("x")))
+	}
+	x.merge(in...)
+	in = nil
+	for i := range int64(keys - 1) {
+		in = append(in, rec(dOp, 2*keys+i, i))
+	}
+	x.merge(in...)
+	x.reopen(nil)
+	again := rec(dOp, 4*keys, 5)
+	again.Position, again.SourceTsNs = benchPosition(uint64(2*keys+5)*8, 0), (2*keys+5)*1e9
+	x.merge(again)
+	x.merge(rec(cOp, 4*keys+1, 9*keys, "a", text("y")))
+	for _, l := range canonicalRows(t, x.b, "silver/t") {
+		if !strings.Contains(l, `"_cdc_sequence":"AAAAAQ`) {
+			t.Fatalf("not of the first epoch: %s", l)
+		}
+	}
+}
+
 // D5: a new epoch by command makes what comes then newer than all there is, whatever its position, also with an owner that is
 // running, which keeps what it had merged.
 func TestEpochByCommand(t *testing.T) {

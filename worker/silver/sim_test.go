@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"strings"
 
@@ -35,6 +36,7 @@ type source struct {
 
 	server   int // how many servers there were before
 	takeover int // of emitted, the first that a server may tell
+	failedAt int64
 }
 
 // simMode says what kind of source it is.
@@ -117,8 +119,28 @@ func (s *source) change(op connectors.Op, id int64) connectors.Change {
 func (s *source) fail() {
 	s.server++
 	s.takeover = len(s.emitted) + 120
+	s.failedAt = s.ts
 	s.lsn = 1<<20 + uint64(s.rng.IntN(1000))*8
 	s.seq0 = s.lsn - 8
+}
+
+// replayable gives the events that a connector can send once more: those of the log that there is. Where events name their logs, those of others are
+// known again, too.
+func (s *source) replayable(in []connectors.Change) []connectors.Change {
+	if s.mode.named || s.server == 0 {
+		return in
+	}
+	gone := map[int64]bool{} // keys whose last change was of an older log: their tombstone records are, too
+	return slices.DeleteFunc(slices.Clone(in), func(c connectors.Change) bool {
+		if c.Key.IsZero() {
+			return c.SourceTsNs <= s.failedAt
+		}
+		key := c.Key.Values[0].Int
+		if c.Kind == connectors.RowChange {
+			gone[key] = c.SourceTsNs <= s.failedAt
+		}
+		return gone[key]
+	})
 }
 
 func (s *source) position(c *connectors.Change, lsn uint64) {

@@ -144,7 +144,7 @@ func TestOptimizeBesideACopyOnWriteDelete(t *testing.T) {
 	c := tab.NewCommit(next)
 	old, _ := next.File("a")
 	c.Remove(old)
-	s = must(t, c.Do(ctx))
+	must(t, c.Do(ctx))
 	if out := w.Commit(ctx, Options{}); out.Kind != delta.Conflict || !errors.Is(out.Err, delta.ErrConcurrentRemove) {
 		t.Fatalf("%s: %v", out.Kind, out.Err)
 	}

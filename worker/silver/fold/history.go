@@ -235,10 +235,10 @@ func (h *historian) fill(s *step, old *Image) *Image {
 
 // FromOf gives the old key that the origin of a row names, zero for none.
 func FromOf(origin string) Hash {
-	if len(origin) < 12 {
+	if len(origin) < originHash {
 		return Hash{}
 	}
-	b := origin[len(origin)-12:]
+	b := origin[len(origin)-originHash:]
 	return Hash{Lo: uint64(be32(b))<<32 | uint64(be32(b[4:])), Hi: be32(b[8:])}
 }
 

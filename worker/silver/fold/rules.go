@@ -1,6 +1,7 @@
 package fold
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -58,11 +59,18 @@ func carriedCols(m *Image) []int {
 }
 
 // SinceBirth tells whether an event of a key is not older than the key change by which its row came: what is older told of
-// another row.
+// another row. A position says nothing to that of another epoch (D5).
 func SinceBirth(origin string, t Stamp) bool {
-	n := len(origin) - 12
+	epoch := uint32(FirstEpoch)
+	if rest, ok := strings.CutPrefix(origin, otherEpoch); ok && len(rest) >= 4 {
+		epoch, origin = be32(rest), rest[4:]
+	}
+	n := len(origin) - originHash
 	if n <= 0 || len(t.Pos) < n {
 		return true
+	}
+	if t.Epoch != epoch {
+		return t.Epoch > epoch
 	}
 	return t.Pos[:n] >= origin[:n]
 }
@@ -160,15 +168,24 @@ func sameImage(a, b *Image) bool {
 	return true
 }
 
+// otherEpoch begins the origins of an epoch that is not the first; the epoch follows. No position begins so, nor any text.
+const otherEpoch = "\xff\xff\xff\xff"
+
+// originHash is how many bytes an Origin has of the old key's hash, at its end.
+const originHash = 12
+
 // Origin names the key change that the event is a half of, from is the old key. The halves have one position but for its last
 // fields, the order inside the transaction and the sub order.
 func (e *Event) Origin(from Hash) string {
-	b := []byte(e.Tx)
+	var b []byte
+	if e.Stamp.Epoch != FirstEpoch {
+		b = binary.BigEndian.AppendUint32(append(b, otherEpoch...), e.Stamp.Epoch)
+	}
 	if n := len(e.Stamp.Pos) - 9; n > 0 {
-		b = []byte(e.Stamp.Pos[:n])
+		b = append(b, e.Stamp.Pos[:n]...)
+	} else {
+		b = append(b, e.Tx...)
 	}
-	for i := 56; i >= 0; i -= 8 {
-		b = append(b, byte(from.Lo>>i))
-	}
-	return string(append(b, byte(from.Hi>>24), byte(from.Hi>>16), byte(from.Hi>>8), byte(from.Hi)))
+	b = binary.BigEndian.AppendUint64(b, from.Lo)
+	return string(binary.BigEndian.AppendUint32(b, from.Hi))
 }
