@@ -1,0 +1,278 @@
+package silver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/worker/silver/evolve"
+	"sluice.io/sluice/worker/silver/fold"
+	"sluice.io/sluice/worker/silver/index"
+	"sluice.io/sluice/worker/silver/state"
+)
+
+// buildIndex reads the keys of a snapshot, its files in parallel, and the tombstones of the state.
+func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.Index, error) {
+	start := time.Now()
+	m.twice, m.late = nil, nil
+	x := index.New(snap.Version)
+	x.WithSpill(m.spill())
+	if n, ok := snap.NumRecords(); ok {
+		x.Reserve(x.Room(int(n)))
+	}
+	b := &builder{m: m, snap: snap, idx: x, bulk: x.Bulk(), past: index.NewPast(m.spill())}
+	files := slices.Collect(snap.Files())
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
+	for _, a := range files {
+		g.Go(func() error { return b.enter(gctx, a) })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("build the key index: %w", err)
+	}
+	b.bulk.Done()
+	if err := m.loadTombs(ctx, x, &b.newest); err != nil {
+		return nil, err
+	}
+	m.observeTable(snap, &b.newest)
+	m.past = b.past
+	m.stats.Rebuilds++
+	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows()+m.past.Len(), "tombstones", x.Tombstones(),
+		"files", len(files), "keys twice", len(m.twice), "bytes", x.MemoryBytes()+m.past.MemoryBytes(), "on disk", x.Spilled()+m.past.Spilled(), "took", time.Since(start).Round(time.Millisecond), "reading the log took", m.logTook.Round(time.Millisecond))
+	return x, nil
+}
+
+// builder is one building of the index from the table's files. Files enter in parallel.
+type builder struct {
+	m    *Merger
+	snap *delta.Snapshot
+	bulk *index.Bulk
+
+	filling sync.RWMutex // held alone to move the index into its file
+	filled  atomic.Int64 // entries since
+
+	mu     sync.Mutex   // of what follows, and of m.twice
+	idx    *index.Index // its files; entries go through bulk
+	past   *index.Past
+	newest maxima
+}
+
+// enter reads the keys of a file.
+func (b *builder) enter(ctx context.Context, a *delta.Add) error {
+	del, err := b.m.deleted(ctx, a)
+	if err != nil {
+		return err
+	}
+	n, err := b.m.records(ctx, a)
+	if err != nil {
+		return err
+	}
+	if n > index.MaxRows {
+		return fmt.Errorf("%s has %d rows, the index can hold %d of one file", a.Path, n, index.MaxRows)
+	}
+	b.mu.Lock()
+	// Ordinals depend on the order in which files are begun; nothing that is written does.
+	o := b.idx.AddFile(index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del})
+	b.mu.Unlock()
+	var want func(int64) bool
+	if del != nil {
+		want = func(row int64) bool { return !del.Contains(uint64(row)) }
+	}
+	f := &fileKeys{b: b, keys: make([]index.Entry, 0, min(n, buildBatch)), sorted: make([]index.Entry, min(n, buildBatch))}
+	err = b.m.keyReader(b.snap.Schema()).each(ctx, a.Path, a.Size, want, func(k rowKey) error { return f.see(o, k) })
+	if err == nil {
+		err = f.flush()
+	}
+	b.mu.Lock()
+	b.idx.File(o).Join(&f.seen)
+	b.newest.join(&f.newest)
+	b.mu.Unlock()
+	return err
+}
+
+// buildBatch is how many entries a goroutine gathers before they go into the index.
+const buildBatch = 1 << 16
+
+// fileKeys are the keys of one file on their way into the index.
+type fileKeys struct {
+	b            *builder
+	keys, sorted []index.Entry
+	seen         index.File
+	newest       maxima
+}
+
+// see takes the key of a row.
+func (f *fileKeys) see(o uint32, k rowKey) error {
+	if len(f.keys) == cap(f.keys) {
+		if err := f.flush(); err != nil {
+			return err
+		}
+	}
+	f.newest.see(k.st)
+	if k.ended {
+		f.newest.see(k.end)
+		f.b.mu.Lock()
+		defer f.b.mu.Unlock()
+		f.b.past.Add(k.h, index.SpotAt(k.st, o, k.row))
+		if f.b.past.Over() {
+			return f.b.past.Compact()
+		}
+		return nil
+	}
+	e := index.At(k.h, k.st, o, k.row, k.carried)
+	f.keys = append(f.keys, e)
+	f.seen.See(e)
+	return nil
+}
+
+// flush moves the gathered keys into the index, and the index to disk where it has grown too large for memory.
+func (f *fileKeys) flush() error {
+	b := f.b
+	b.filling.RLock()
+	twice := b.bulk.Add(f.keys, f.sorted)
+	b.filling.RUnlock()
+	n := b.filled.Add(int64(len(f.keys)))
+	f.keys = f.keys[:0]
+	var err error
+	if int64(b.idx.Room(math.MaxInt)) < n {
+		var more []fold.Hash
+		more, err = b.compact()
+		twice = append(twice, more...)
+	}
+	if b.m.keyed() && len(twice) > 0 {
+		b.mu.Lock()
+		b.m.twice = append(b.m.twice, twice...)
+		b.mu.Unlock()
+	}
+	return err
+}
+
+// compact moves the index to disk, unless another goroutine just did. It gives the keys that were there twice.
+func (b *builder) compact() ([]fold.Hash, error) {
+	b.filling.Lock()
+	defer b.filling.Unlock()
+	if int64(b.idx.Room(math.MaxInt)) >= b.filled.Load() {
+		return nil, nil
+	}
+	b.filled.Store(0)
+	b.bulk.Done()
+	return b.idx.Compact()
+}
+
+// loadTombs puts the tombstones of the state into the index, unless their key has been there again since.
+func (m *Merger) loadTombs(ctx context.Context, x *index.Index, seen *maxima) error {
+	return m.store.Tombs(ctx, m.state, func(tombs []state.Tomb) error {
+		for i := range tombs {
+			t := &tombs[i]
+			st, err := fold.Parse(string(t.Seq))
+			if err != nil {
+				return fmt.Errorf("tombstone: %w", err)
+			}
+			seen.see(st)
+			g := index.Grave{Stamp: st, AtMs: t.AtMs}
+			if t.Add != "" {
+				if g.Add, err = fold.Parse(string(t.Add)); err != nil {
+					return fmt.Errorf("tombstone: %w", err)
+				}
+			}
+			if !m.keyed() {
+				m.loadRemoval(x, t.Hash, g)
+				continue
+			}
+			e, ok, _ := x.Get(t.Hash)
+			switch {
+			case !ok:
+				x.Insert(x.Bury(t.Hash, g))
+			case e.File == index.Dead && fold.Compare(x.Grave(e).Stamp, st) < 0:
+				x.Rebury(e, g)
+			}
+		}
+		if !x.Over() {
+			return nil
+		}
+		more, err := x.Compact()
+		if m.keyed() {
+			m.twice = append(m.twice, more...)
+		}
+		return err
+	})
+}
+
+// loadRemoval keeps one removal of a table without key; a later object's word on the same removal counts.
+func (m *Merger) loadRemoval(x *index.Index, h fold.Hash, g index.Grave) {
+	var same *index.Entry
+	x.Each(h, func(e index.Entry) bool {
+		if e.File == index.Dead && x.Grave(e).Stamp.Seq() == g.Stamp.Seq() {
+			same = &e
+		}
+		return same == nil
+	})
+	if same != nil {
+		x.Rebury(*same, g)
+	} else {
+		x.Insert(x.Bury(h, g))
+	}
+}
+
+// observeTable tells the lineages what was merged before, so that they know a source that begins anew from one that
+// repeats itself.
+func (m *Merger) observeTable(snap *delta.Snapshot, seen *maxima) {
+	topics := map[string]bool{}
+	for k := range m.state.Lineages.Parts {
+		topics[k.Topic] = true
+	}
+	if len(topics) == 1 {
+		for k, p := range m.state.Lineages.Parts {
+			if at, ok := seen.get(uint32(k.Partition)); ok {
+				p.Observe(at.Epoch, at.Pos)
+			}
+		}
+	}
+	var times []string // by their names in statistics
+	for i := range snap.Schema().Fields {
+		if f := &snap.Schema().Fields[i]; f.Name == evolve.ColTimestamp || f.Name == evolve.ColEnd {
+			times = append(times, columnar.PhysicalName(f, m.mapping()))
+		}
+	}
+	newest := int64(0)
+	for a := range snap.Files() {
+		var s struct {
+			Max map[string]json.RawMessage `json:"maxValues"`
+		}
+		if json.Unmarshal([]byte(a.Stats), &s) != nil {
+			continue
+		}
+		for _, col := range times {
+			var text string
+			if json.Unmarshal(s.Max[col], &text) != nil {
+				continue
+			}
+			if t, err := time.Parse(time.RFC3339, text); err == nil {
+				newest = max(newest, t.UnixNano()+int64(time.Millisecond)) // statistics are cut off to ms
+			}
+		}
+	}
+	for i := range m.state.Ends {
+		newest = max(newest, m.state.Ends[i].Us*int64(time.Microsecond))
+	}
+	for i := range m.state.Tombs {
+		newest = max(newest, m.state.Tombs[i].AtMs*int64(time.Millisecond))
+	}
+	for i := range m.state.Segments {
+		newest = max(newest, m.state.Segments[i].NewestMs*int64(time.Millisecond))
+	}
+	for _, t := range m.state.Truncates { // what they took away tells nothing any more
+		newest = max(newest, t.AtMs*int64(time.Millisecond))
+	}
+	m.state.Lineages.ObserveTs(newest)
+}
