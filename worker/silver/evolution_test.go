@@ -69,11 +69,12 @@ func TestEvolutionCells(t *testing.T) {
 		{"type", "type=reject", "id long, a integer, b string", []string{was, three, four}, `column "b" is string, the event has integer`},
 	} {
 		for _, mode := range []string{"deletion-vectors", "copy-on-write"} {
-			for _, scd := range []int{1, 2} {
-				t.Run(fmt.Sprintf("%s/%s/%s/scd %d", c.change, c.set, mode, scd), func(t *testing.T) {
+			for n := range 4 {
+				scd, compatibility := 1+n%2, []string{"widest", "full"}[n/2]
+				t.Run(fmt.Sprintf("%s/%s/%s/scd %d/%s", c.change, c.set, mode, scd, compatibility), func(t *testing.T) {
 					t.Parallel()
 					set := func(k *config.Sink) {
-						k.SilverMergeMode, k.SilverSCDType = mode, scd
+						k.SilverMergeMode, k.SilverSCDType, k.SilverCompatibility = mode, scd, compatibility
 						for _, s := range strings.Split(c.set, ",") {
 							kind, policy, _ := strings.Cut(s, "=")
 							switch kind {
