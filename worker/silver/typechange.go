@@ -21,7 +21,8 @@ type typeChange struct {
 	Path string `json:"fieldPath,omitempty"`
 }
 
-// widensInPlace tells that Delta's type widening covers a change of a column's type, so that files need no rewrite.
+// widensInPlace tells that Delta's type widening covers a change of a column's type, so that files need no rewrite (PROTOCOL.md, "Type
+// Widening": integers become decimals that hold all of them).
 func widensInPlace(from, to schema.Type) bool {
 	small := from.Kind == schema.Byte || from.Kind == schema.Short || from.Kind == schema.Integer
 	switch to.Kind {
@@ -30,7 +31,14 @@ func widensInPlace(from, to schema.Type) bool {
 	case schema.Double:
 		return small || from.Kind == schema.Float
 	case schema.Decimal:
-		return from.Kind == schema.Decimal && to.Scale >= from.Scale && to.Precision-to.Scale >= from.Precision-from.Scale
+		whole := to.Precision - to.Scale
+		switch {
+		case small:
+			return whole >= 10
+		case from.Kind == schema.Long:
+			return whole >= 20
+		}
+		return from.Kind == schema.Decimal && to.Scale >= from.Scale && whole >= from.Precision-from.Scale
 	}
 	return false
 }

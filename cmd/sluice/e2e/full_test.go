@@ -146,23 +146,25 @@ func TestFullTables(t *testing.T) {
 		}
 		offset++
 	}
-	columns := func(num, v string) string {
-		return fmt.Sprintf(`{"type":"%[1]s","optional":true,"field":"unit price"},{"type":"string","optional":true,"field":"Value"},{"type":"string","optional":true,"field":"value"},`+
+	const whole, cents = `{"type":"int64","optional":true,"field":"n"},`,
+		`{"type":"bytes","optional":true,"name":"org.apache.kafka.connect.data.Decimal","version":1,"parameters":{"scale":"2","connect.decimal.precision":"8"},"field":"n"},`
+	columns := func(n, num, v string) string {
+		return n + fmt.Sprintf(`{"type":"%[1]s","optional":true,"field":"unit price"},{"type":"string","optional":true,"field":"Value"},{"type":"string","optional":true,"field":"value"},`+
 			`{"type":"%[2]s","optional":true,"field":"v"},{"type":"struct","optional":true,"field":"st","fields":[{"type":"%[1]s","optional":true,"field":"m,m"},{"type":"string","optional":true,"field":"s"}]},`+
 			`{"type":"array","optional":true,"field":"tags","items":{"type":"%[1]s","optional":true}}`, num, v)
 	}
-	old := columns("int32", "int32")
-	row := func(price, v string) string {
-		return fmt.Sprintf(`"unit price":%[1]s,"Value":"U%[1]s","value":"l%[1]s","v":%[2]s,"st":{"m,m":%[1]s,"s":"x"},"tags":[%[1]s,null]`, price, v)
+	old := columns(whole, "int32", "int32")
+	row := func(n, price, v string) string {
+		return fmt.Sprintf(`"n":%[3]s,"unit price":%[1]s,"Value":"U%[1]s","value":"l%[1]s","v":%[2]s,"st":{"m,m":%[1]s,"s":"x"},"tags":[%[1]s,null]`, price, v, n)
 	}
 	for id := range int64(20) {
-		put("c", old, id, row(fmt.Sprint(id), "7"))
+		put("c", old, id, row("-3", fmt.Sprint(id), "7"))
 	}
 	n.put(t, "full", map[string]string{"connector.class": "LakehouseSink", "topics": topic, "commit.interval.ms": "100", "silver.compatibility": "full", "silver.change.data.feed": "true"})
 	caughtUp := func() { n.caughtUp(t, "full", ends{topic: {0: offset}}, feeds{path: {topic}}, 2*time.Minute) }
 	caughtUp()
 	for id := range int64(5) {
-		put("u", old, id, row(fmt.Sprint(100+id), "8"))
+		put("u", old, id, row("-3", fmt.Sprint(100+id), "8"))
 	}
 	caughtUp()
 	want := func(now map[string]string) {
@@ -187,16 +189,17 @@ func TestFullTables(t *testing.T) {
 			engine.sql("ALTER TABLE delta.`" + n.at(path) + "` " + change)
 		}
 	}
-	// The source's numbers are long now; it has dropped v, and added it again as a text.
-	grown := columns("int64", "string")
-	put("u", grown, 3, row("1099511627776", `"a text"`))
-	put("c", grown, 20, row("5", "null"))
-	put("d", grown, 19, row("0", "null"))
+	// The source's numbers are long now, its n a decimal; it has dropped v, and added it again as a text.
+	grown := columns(cents, "int64", "string")
+	const twelve = `"BNI="` // 12.34
+	put("u", grown, 3, row(twelve, "1099511627776", `"a text"`))
+	put("c", grown, 20, row(twelve, "5", "null"))
+	put("d", grown, 19, row(twelve, "0", "null"))
 	caughtUp()
 	if engine == nil { // v is still a number
 		want(map[string]string{`"id":3,`: `"st":{"m,m":1099511627776,"s":"x"},"tags":[1099511627776,null],"unit price":1099511627776,"v":null`, `"id":9,`: `"tags":[9,null],"unit price":9,"v":7`})
 	} else {
-		want(map[string]string{`"id":3,`: `"price":1099511627776,"st":{"m,m":1099511627776,"s":"x"},"tags":[1099511627776,null],"v":"a text"`, `"id":9,`: `"price":9,"st":{"m,m":9,"s":"x"},"tags":[9,null],"v":null`})
+		want(map[string]string{`"id":3,"n":"12.34"`: `"price":1099511627776,"st":{"m,m":1099511627776,"s":"x"},"tags":[1099511627776,null],"v":"a text"`, `"id":9,"n":"-3.00"`: `"price":9,"st":{"m,m":9,"s":"x"},"tags":[9,null],"v":null`})
 		engine.reads(n, path)
 		n.readBy(t, path, "duckdb", "kernel-java")
 	}
@@ -221,7 +224,7 @@ func TestFullTables(t *testing.T) {
 	before := n.cat(t, path)
 	cli("optimize", n.at(path))
 	sameRows(t, "after optimize", n.cat(t, path), before)
-	put("u", grown, 4, row("6", `"after optimize"`))
+	put("u", grown, 4, row(twelve, "6", `"after optimize"`))
 	caughtUp()
 	want(map[string]string{`"id":4,`: `"tags":[6,null]`})
 	if engine != nil {
