@@ -258,8 +258,8 @@ func (p planner) node(t schema.Type, n, rep *parquet.Node) (*readNode, error) {
 		}
 		fields := t.Fields
 		if t.Kind == schema.Variant {
-			if len(n.Children) > 2 {
-				return nil, fmt.Errorf("%w: shredded variant", parquet.ErrUnsupported)
+			if slices.ContainsFunc(n.Children, func(c *parquet.Node) bool { return c.Name == "typed_value" }) {
+				return nil, fmt.Errorf("%w: the variant is shredded into columns of its own", parquet.ErrUnsupported)
 			}
 			fields = variantFields
 			p.mapping = MapNone
