@@ -244,7 +244,7 @@ func TestUnknownFeaturesAreNamed(t *testing.T) {
 	ctx := context.Background()
 	for proto, want := range map[string]string{
 		`{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors","timeTravel9"],"writerFeatures":["deletionVectors","timeTravel9"]}`: "feature timeTravel9 is not supported",
-		`{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["variantType"],"writerFeatures":["variantType"]}`:                                     "variantType is not supported (Spark with Delta 4.0",
+		`{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["variantShredding"],"writerFeatures":["variantShredding"]}`:                           "variantShredding is not supported (Spark with Delta 4.0",
 		`{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["catalogManaged"],"writerFeatures":["catalogManaged"]}`:                               "catalog",
 		`{"minReaderVersion":4,"minWriterVersion":7}`: "version 4",
 	} {
