@@ -161,6 +161,40 @@ func (p *partitionFigures) get() (end, committed int64) {
 	return p.end, p.committed
 }
 
+// progress is how far partitions were in bronze at some time.
+type progress map[*partitionFigures]int64
+
+// committed gives the progress of the partitions that are in a bronze table.
+func (s *statistics) committed(connector, bronze string) progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := progress{}
+	for k, p := range s.partitions {
+		if t := s.topics[topicKey{connector, k.topic}]; k.connector == connector && t != nil && t.path == bronze {
+			_, out[p] = p.get()
+		}
+	}
+	return out
+}
+
+// merged says that silver shows all of it, also what changed no row: dead letters, markers of transactions, and what was merged before this
+// process began.
+func (ps progress) merged() {
+	for p, next := range ps {
+		p.show(next)
+	}
+}
+
+// show moves up to where the partition is merged.
+func (p *partitionFigures) show(next int64) {
+	for {
+		now := p.merged.Load()
+		if next <= now || p.merged.CompareAndSwap(now, next) {
+			return
+		}
+	}
+}
+
 func (s *statistics) table(connector, path string, topics []string) *tableFigures {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,8 +276,7 @@ func (t *tableFigures) merged(stats silver.Stats, res silver.Result, batches []s
 		}
 	}
 	for _, e := range ends {
-		p := t.s.partition(e.key.connector, e.key.topic, e.key.partition)
-		p.merged.Store(max(p.merged.Load(), e.next))
+		t.s.partition(e.key.connector, e.key.topic, e.key.partition).show(e.next)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/config"
+	"sluice.io/sluice/connectors/store/mem"
+	"sluice.io/sluice/internal/ownership"
 	"sluice.io/sluice/worker/silver"
 )
 
@@ -29,6 +33,26 @@ func TestFreshnessOfOddClocksAndIdleTables(t *testing.T) {
 	end, committed := s.partition("c", "t", 0).get()
 	if merged := s.partition("c", "t", 0).merged.Load(); merged != end || committed != end {
 		t.Errorf("an idle table is %d offsets behind", end-merged)
+	}
+}
+
+// A table is not behind whose topic is silent: neither after a restart nor where the last record is one that changes no row, such as a dead letter
+// (formats.md §5.36).
+func TestIdleTablesAreNotBehind(t *testing.T) {
+	w := newWorld(t, mem.New("lake"))
+	w.b.Topic(topic, 1)
+	w.produce(0, 0, 10)
+	w.b.Put(&kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte("{nonsense")})
+	for _, round := range []uint64{5, 7} {
+		w.start()
+		w.c.set(func() {
+			w.c.conns, w.c.mine = []ownership.Connector{connector("c")}, own(round, partitionTask(0, 0), tableTask())
+		})
+		until(t, "a table that is not behind", func() bool {
+			st := w.rt.Stats()
+			return len(st.Topics) == 1 && len(st.Topics[0].Partitions) == 1 && st.Topics[0].Partitions[0].End == 11 && len(st.Tables) == 1 && st.Tables[0].Lag == 0
+		})
+		w.end()
 	}
 }
 

@@ -273,11 +273,15 @@ func (t *tableRun) look(ctx context.Context, x *follower) error {
 		x.table = table
 		t.u.wait("")
 	}
+	inBronze := t.u.rt.stats.committed(t.cfg.Name, x.path)
 	s, err := x.table.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
 	x.looked = time.Now()
+	if s.Version == x.at.Load() {
+		inBronze.merged()
+	}
 	x.newest = max(x.newest, x.feed.known(s.Version))
 	return nil
 }
