@@ -393,6 +393,9 @@ func TestDeadLettersOnceAndStreamGoesOn(t *testing.T) {
 		w.c.mine = own(5, task)
 	})
 	until(t, "seven rows", func() bool { return w.rows() == 7 })
+	if st := w.rt.Stats(); st.Topics[0].Undecodable != 1 {
+		t.Errorf("%d undecodable records are counted", st.Topics[0].Undecodable)
+	}
 	w.c.set(func() { w.c.mine = own(6, task) })
 	w.produce(0, 6, 3)
 	until(t, "ten rows", func() bool { return w.rows() == 10 })
