@@ -59,7 +59,7 @@ func TestSamples(t *testing.T) {
 		fmt.Fprintf(&table, "%-42s %s\n", s.Name, outcome(cs, err))
 		check(t, s, cs, err)
 	}
-	t.Log("\n" + table.String() + "avro-*, protobuf-*, jsonschema-*: not built yet (schema registry)")
+	t.Log("\n" + table.String() + "avro-*, protobuf-*, jsonschema-*: no schema registry is asked")
 }
 
 func outcome(cs []connectors.Change, err error) string {
@@ -196,6 +196,54 @@ func TestValues(t *testing.T) {
 	}
 	if _, next := typed.ParseDate("2026-03-14"); next != 10 {
 		t.Errorf("ParseDate stops at %d", next)
+	}
+}
+
+// TestOddValuesOfMySQL: zero dates, dates with zeros in them and unsigned numbers, in the formats that send them as they are: exact where the type
+// is known and holds them, kept as text where not (formats.md §5.17, §5.18).
+func TestOddValuesOfMySQL(t *testing.T) {
+	t.Parallel()
+	for format, c := range map[string]struct{ value, want string }{
+		"canal": {`{"data":[{"id":"18446744073709551615","u":"4294967295","d":"0000-00-00","z":"2026-00-15","s":"0000-00-00 00:00:00","e":"1969-12-31"}],"database":"d",` +
+			`"table":"t","pkNames":["id"],"isDdl":false,"type":"INSERT","es":1773480413000,"ts":1773480413371,"id":1,"sql":"","old":null,"gtid":"","mysqlType":` +
+			`{"id":"bigint(20) unsigned","u":"int(10) unsigned","d":"date","z":"date","s":"datetime","e":"date"}}`,
+			`id decimal 00ffffffffffffffff, u long 4294967295, d NULL rescued 0000-00-00, z NULL rescued 2026-00-15, s NULL rescued 0000-00-00 00:00:00, e date -1`},
+		"maxwell": {`{"database":"d","table":"t","type":"insert","ts":1773480413,"xid":1,"commit":true,"data":{"id":18446744073709551615,"u":4294967295,"d":"0000-00-00"}}`,
+			`id string 18446744073709551615, u long 4294967295, d string 0000-00-00`},
+		"dms": {`{"data":{"id":18446744073709551615,"d":"0000-00-00"},"metadata":{"record-type":"data","operation":"insert","schema-name":"d","table-name":"t"}}`,
+			`id string 18446744073709551615, d string 0000-00-00`},
+	} {
+		d, err := Default().New(format, cdc.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cs, err := d.Decode(nil, &connectors.Record{Topic: "t", Value: []byte(c.value)})
+		if err != nil {
+			t.Errorf("%s: %v", format, err)
+			continue
+		}
+		row := cs[0].After
+		saved := map[int]string{}
+		for _, r := range row.Rescued() {
+			saved[r.Column] = " rescued " + r.Text
+		}
+		var got []string
+		for i, v := range row.Values {
+			text := "NULL"
+			switch {
+			case v.State != connectors.Present:
+			case v.Kind == schema.Decimal:
+				text = fmt.Sprintf("%s %x", v.Kind, v.Str)
+			case v.Kind == schema.String:
+				text = fmt.Sprintf("%s %s", v.Kind, v.Str)
+			default:
+				text = fmt.Sprintf("%s %d", v.Kind, v.Int)
+			}
+			got = append(got, row.Shape.Names[i]+" "+text+saved[i])
+		}
+		if s := strings.Join(got, ", "); s != c.want {
+			t.Errorf("%s: %s\nwant %s", format, s, c.want)
+		}
 	}
 }
 
