@@ -59,7 +59,7 @@ func Detect(rec *connectors.Record) Finding {
 	case len(s) == 0:
 		return Finding{Format: FormatTombstone, Encoding: "json", Why: "there is no value"}
 	case s[0] <= 1 && len(s) >= 6:
-		return Finding{Encoding: "registry", Why: "the first byte is the magic of a schema registry's framing: set value.converter"}
+		return Finding{Encoding: "registry", Why: "the first byte is the magic of a schema registry's framing, and those are not asked: let the source write JSON (JsonConverter)"}
 	}
 	i := js.Space(s, 0)
 	if i >= len(s) || s[i] != '{' || !utf8.ValidString(s) {

@@ -78,6 +78,11 @@ func TestPathsAreKeys(t *testing.T) {
 				t.Fatalf("%q gives %q", a, x)
 			}
 		}
+		topic := rapid.StringMatching(`[._-]{1,2}[aA]?`) // topics differ in what others replace
+		one, two := topic.Draw(t, "topic"), topic.Draw(t, "topic2")
+		if got := ResolvePath("bronze/${topic}", one, nil, "c"); one != two && got == ResolvePath("bronze/${topic}", two, nil, "c") {
+			t.Fatalf("topics %q and %q both give %q", one, two, got)
+		}
 		if a.DB != "" && a.Table != "" && b.DB != "" && b.Table != "" && a != b && x == ResolvePath("silver/${database}/${table}", "t", &b, "c") {
 			t.Fatalf("%q and %q both give %q", a, b, x)
 		}

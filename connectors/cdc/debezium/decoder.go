@@ -107,7 +107,7 @@ func (d *Decoder) decode(c *connectors.Change, rec *connectors.Record) error {
 		}
 		if s[0] <= 1 {
 			return connectors.Poison(connectors.ClassMalformed,
-				"the value starts with byte 0x%02x: it was written with a schema registry; set value.converter", s[0])
+				"the value starts with byte 0x%02x: it was framed for a schema registry, and those are not asked; let the source write JSON (JsonConverter)", s[0])
 		}
 		return connectors.Poison(connectors.ClassMalformed, "the value is not a JSON object: %q", js.Excerpt(s, i))
 	}

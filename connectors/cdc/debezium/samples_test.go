@@ -3,6 +3,7 @@ package debezium
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,9 @@ func TestSamples(t *testing.T) {
 				note = " (of another format)"
 				if err == nil {
 					t.Errorf("%s: the Debezium decoder took a record of another format", s.Name)
+				}
+				if p == "malformed-avro" && (!strings.HasPrefix(got, "dead letter") || !strings.Contains(err.Error(), "schema registry")) {
+					t.Errorf("%s: %s (%v), want a dead letter that tells of the schema registry", s.Name, got, err)
 				}
 			}
 		}
@@ -320,6 +324,18 @@ func TestDeclaredTypesAreChecked(t *testing.T) {
 	cs, err = decode(`"B88="`)
 	if err != nil || render(cs[0].After.Get("total")) != "19.99" {
 		t.Errorf("total is %s (%v), want 19.99", render(cs[0].After.Get("total")), err)
+	}
+}
+
+// TestTextBehindTheValue: what follows a value is not passed over in silence.
+func TestTextBehindTheValue(t *testing.T) {
+	t.Parallel()
+	for _, s := range samples.Load(t, testkit.Shared(t, "samples"), "debezium-mysql-insert", "debezium-mysql-types-with-schema") {
+		rec := s.Record
+		rec.Value = append(slices.Clone(rec.Value), " {}"...)
+		if cs, err := newDecoder(t, always).Decode(nil, &rec); !strings.HasPrefix(outcome(cs, err), "dead letter") {
+			t.Errorf("%s with a second value: %s", s.Name, outcome(cs, err))
+		}
 	}
 }
 

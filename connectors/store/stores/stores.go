@@ -59,6 +59,10 @@ func Open(ctx context.Context, rawURL string) (store.Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lake: %w", err)
 	}
+	if u.User != nil {
+		return nil, fmt.Errorf("open lake %s://%s%s: a lake's URL is shown and kept as it is, so it holds no credentials; give them to the process, "+
+			"as the tools of the store's vendor take them", scheme, u.Host, u.Path)
+	}
 	var b *blob.Bucket
 	switch scheme {
 	case "s3", "s3a":
