@@ -31,7 +31,7 @@ type rowFlags struct {
 func (f *rowFlags) add(c *cobra.Command) {
 	f.versionFlags.add(c)
 	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to read, separated by commas (default: all)")
-	c.Flags().StringVar(&f.where, "where", "", "rows to read: terms joined by AND, such as \"status = 'PAID' AND total >= 100 AND shipped_on IS NULL\"")
+	c.Flags().StringVar(&f.where, "where", "", "rows to read: a condition of SQL, such as \"status IN ('PAID', 'SENT') AND NOT (total < 100 OR shipped_on IS NULL)\"")
 	c.Flags().Int64Var(&f.limit, "limit", 0, "how many rows at most; 0: all")
 }
 

@@ -132,6 +132,8 @@ var statsWhere = []string{
 	"long = 9223372036854775807", "long = 9007199254740993", "long < -2147483648", "short = -32768", "byte = 127",
 	"dec9_2 = '9999999.99'", "dec9_2 < '-9999999.98'", "dec18_6 = '-999999999999.999999'", "dec5_5 = 0.33333", "double > 1e300", "double < -0.05", "float = 1.5",
 	"string IS NULL", "dec18_6 IS NOT NULL", "date = '9999-12-31'", "date < '0100-01-01'", "date = '1969-12-31'",
+	"id IN (3, 7) OR NOT (string IS NULL OR id < 38)", "id NOT IN (1, 2, 3) AND string NOT IN ('plain', 'x') AND string NOT LIKE 'p%'", "string LIKE '%é and _ore'", "string LIKE '_ smile'",
+	"long NOT BETWEEN -2147483648 AND 9223372036854775806", "NOT (dec9_2 > 0 AND string > 'a')", "string LIKE 'zzz%' OR date BETWEEN '0001-01-01' AND '1969-12-31'",
 	"ts = '2023-11-14T22:13:20.123456Z'", "ts > '2023-11-14T22:13:20.123998Z'", "ts < '1970-01-01T00:00:00Z'", "ts > '2200-01-01T00:00:00Z'", "ts = '1969-12-31T23:59:59.999999Z'",
 }
 

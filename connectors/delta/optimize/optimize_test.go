@@ -144,7 +144,7 @@ func TestRunKeepsRowsAndOrder(t *testing.T) {
 		t.Errorf("rows before\n%v\nafter\n%v", before, after)
 	}
 	var order []string
-	for b, err := range rows.Scan(ctx, s, rows.Options{Where: rows.Predicate{{Column: "p", Op: rows.Eq, Values: nil}}}) {
+	for b, err := range rows.Scan(ctx, s, rows.Options{Where: rows.Term{Column: "p", Op: rows.Eq}}) {
 		t.Fatal(b, err) // a predicate without a literal holds nowhere
 	}
 	for f := range s.Files() {

@@ -2,7 +2,8 @@
 // vectors, column mapping and type widening applied, files and row groups skipped by statistics, and new data files with
 // the statistics that the log wants.
 //
-// What it is not: it makes no commit (package delta) and knows no SQL beyond col op literal joined by AND.
+// What it is not: it makes no commit (package delta) and knows no SQL beyond conditions on columns
+// and literals.
 //
 // Key types: Options and Batch of Scan, Predicate, WriteOptions.
 //

@@ -268,10 +268,10 @@ func (w *witness) add(b columnar.Batch) {
 				c.lo, c.hi = v, v
 				continue
 			}
-			if x, ok := compare(v, c.lo, c.typ); ok && x < 0 {
+			if compare(v, c.lo, c.typ) < 0 {
 				c.lo = v
 			}
-			if x, ok := compare(v, c.hi, c.typ); ok && x > 0 {
+			if compare(v, c.hi, c.typ) > 0 {
 				c.hi = v
 			}
 		}
@@ -294,10 +294,10 @@ func (w *witness) check(stats *fastjson.Value, rows int64, deleted bool) []strin
 		}
 		b := bounds{nulls: -1, rows: rows}
 		b.read(c.field, get("minValues"), get("maxValues"))
-		if x, ok := compare(c.lo, b.lo, c.typ); b.hasLo && ok && x < 0 {
+		if b.hasLo && compare(c.lo, b.lo, c.typ) < 0 {
 			out = append(out, fmt.Sprintf("column %s has %s, below minValues %s", name, columnar.FormatValue(c.lo, c.typ), get("minValues")))
 		}
-		if x, ok := compare(c.hi, b.hi, c.typ); b.hasHi && ok && x > 0 {
+		if b.hasHi && compare(c.hi, b.hi, c.typ) > 0 {
 			out = append(out, fmt.Sprintf("column %s has %s, above maxValues %s", name, columnar.FormatValue(c.hi, c.typ), get("maxValues")))
 		}
 	}

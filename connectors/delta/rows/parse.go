@@ -4,35 +4,31 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/schema"
 )
 
-// ParsePredicate reads terms joined by AND: column op literal with op = == != <> < <= > >=, column IN (literal, …), column IS
-// [NOT] NULL. A column is a name, or a path to a member of a struct with dots between the names; a name that is no plain word is
-// written in backticks. Strings, dates and timestamps are in single quotes, a quote doubled; bytes are X'00ff', or text in quotes.
-// Literals are read as the column's type.
+// ParsePredicate reads a condition: comparisons joined by AND, OR, NOT and brackets. A comparison is column op literal with op = ==
+// != <> < <= > >=, column [NOT] IN (literal, …), column [NOT] BETWEEN literal AND literal, column [NOT] LIKE 'pattern' [ESCAPE
+// 'character'], column IS [NOT] NULL, or a boolean column alone. A column is a name, or a path to a member of a struct with dots
+// between the names; a name that is no plain word is written in backticks. Strings, dates and timestamps are in single quotes, a
+// quote doubled; bytes are X'00ff', or text in quotes. Literals are read as the column's type, or are NULL.
 func ParsePredicate(text string, s schema.Schema) (Predicate, error) {
 	toks, err := lex(text)
 	if err != nil {
 		return nil, err
 	}
-	p := &predicateParser{toks: toks, schema: s, text: text}
-	var out Predicate
-	for {
-		t, err := p.term()
-		if err != nil {
-			return nil, fmt.Errorf("predicate %q: %w", text, err)
-		}
-		out = append(out, t)
-		if p.done() {
-			return out, nil
-		}
-		if !p.word("AND") {
-			return nil, fmt.Errorf("predicate %q: AND expected at %q", text, p.toks[p.at].text)
-		}
+	p := &predicateParser{toks: toks, schema: s}
+	out, err := p.or()
+	if err == nil && !p.done() {
+		err = fmt.Errorf("AND or OR expected at %q", p.toks[p.at].text)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("predicate %q: %w", text, err)
+	}
+	return out, nil
 }
 
 type token struct {
@@ -149,7 +145,6 @@ type predicateParser struct {
 	toks   []token
 	at     int
 	schema schema.Schema
-	text   string
 }
 
 func (p *predicateParser) done() bool { return p.at >= len(p.toks) }
@@ -162,73 +157,196 @@ func (p *predicateParser) next() (token, error) {
 	return p.toks[p.at-1], nil
 }
 
-func (p *predicateParser) word(w string) bool {
-	if !p.done() && p.toks[p.at].kind == 'w' && strings.EqualFold(p.toks[p.at].text, w) {
+// take takes a token if it is the next one.
+func (p *predicateParser) take(kind byte, text string) bool {
+	if !p.done() && p.toks[p.at].kind == kind && strings.EqualFold(p.toks[p.at].text, text) {
 		p.at++
 		return true
 	}
 	return false
 }
 
-func (p *predicateParser) term() (Term, error) {
-	c, err := p.next()
+func (p *predicateParser) word(w string) bool { return p.take('w', w) }
+
+// want takes the token that must come next.
+func (p *predicateParser) want(kind byte, text, behind string) error {
+	if p.take(kind, text) {
+		return nil
+	}
+	return fmt.Errorf("%s wants %s", behind, text)
+}
+
+// or reads conditions joined by OR, which binds least.
+func (p *predicateParser) or() (Predicate, error) {
+	all, err := p.joined("OR", p.and)
+	if len(all) == 1 {
+		return all[0], err
+	}
+	return Or(all), err
+}
+
+func (p *predicateParser) and() (Predicate, error) {
+	all, err := p.joined("AND", p.not)
+	if len(all) == 1 {
+		return all[0], err
+	}
+	return And(all), err
+}
+
+func (p *predicateParser) joined(by string, member func() (Predicate, error)) ([]Predicate, error) {
+	var out []Predicate
+	for {
+		m, err := member()
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, m); !p.word(by) {
+			return out, nil
+		}
+	}
+}
+
+func (p *predicateParser) not() (Predicate, error) {
+	if p.word("NOT") {
+		of, err := p.not()
+		return Not{of}, err
+	}
+	if p.take('o', "(") {
+		in, err := p.or()
+		if err == nil {
+			err = p.want('o', ")", "(")
+		}
+		return in, err
+	}
+	return p.comparison()
+}
+
+var comparisons = map[string]Op{"=": Eq, "==": Eq, "!=": Ne, "<>": Ne, "<": Lt, "<=": Le, ">": Gt, ">=": Ge}
+
+// comparison reads what is said of one column.
+func (p *predicateParser) comparison() (Predicate, error) {
+	name, err := p.next()
 	if err != nil {
-		return Term{}, err
+		return nil, err
 	}
-	if c.kind != 'w' && c.kind != 'q' {
-		return Term{}, fmt.Errorf("a column expected at %q", c.text)
+	if name.kind != 'w' && name.kind != 'q' {
+		return nil, fmt.Errorf("a column expected at %q", name.text)
 	}
-	_, ty, err := resolve(p.schema, c.text)
+	c, err := resolve(p.schema, name.text)
 	if err != nil {
-		return Term{}, err
+		return nil, err
 	}
-	t := Term{Column: c.text}
+	t := Term{Column: name.text}
 	if p.word("IS") {
 		t.Op = IsNull
-		if p.word("NOT") {
-			t.Op = NotNull
-		}
-		if !p.word("NULL") {
-			return t, fmt.Errorf("IS wants NULL or NOT NULL behind it")
-		}
+		not := p.word("NOT")
+		return negated(t, not), p.want('w', "NULL", "IS")
+	}
+	if ends := p.done() || p.toks[p.at].text == ")" || p.toks[p.at].kind == 'w' && isJoin(p.toks[p.at].text); ends && c.typ.Kind == schema.Boolean {
+		t.Value = connectors.Bool(true)
 		return t, nil
 	}
-	if p.word("IN") {
-		t.Op = In
-		if o, err := p.next(); err != nil || o.text != "(" {
-			return t, fmt.Errorf("IN wants a list in brackets")
+	not := p.word("NOT")
+	switch {
+	case p.word("IN"):
+		list, err := p.list(c.typ, name.text)
+		return negated(In(name.text, list...), not), err
+	case p.word("BETWEEN"):
+		from, err := p.literal(c.typ, name.text)
+		if err == nil {
+			err = p.want('w', "AND", "BETWEEN")
 		}
-		for {
-			v, err := p.literal(ty, c.text)
-			if err != nil {
-				return t, err
-			}
-			t.Values = append(t.Values, v)
-			o, err := p.next()
-			if err != nil {
-				return t, err
-			}
-			if o.text == ")" {
-				return t, nil
-			}
-			if o.text != "," {
-				return t, fmt.Errorf("comma or bracket expected at %q", o.text)
-			}
+		if err != nil {
+			return nil, err
 		}
+		to, err := p.literal(c.typ, name.text)
+		return negated(And{Term{name.text, Ge, from}, Term{name.text, Le, to}}, not), err
+	case p.word("LIKE"):
+		t.Op = Like
+		if err := t.suits(c.typ); err != nil {
+			return nil, err
+		}
+		t.Value, err = p.pattern(c.typ, name.text)
+		return negated(t, not), err
 	}
 	o, err := p.next()
-	if err != nil {
-		return t, err
-	}
-	ops := map[string]Op{"=": Eq, "==": Eq, "!=": Ne, "<>": Ne, "<": Lt, "<=": Le, ">": Gt, ">=": Ge}
-	op, ok := ops[o.text]
-	if !ok || o.kind != 'o' {
-		return t, fmt.Errorf("a comparison expected at %q", o.text)
+	op, ok := comparisons[o.text]
+	if err != nil || !ok || o.kind != 'o' || not {
+		return nil, fmt.Errorf("a comparison, IN, BETWEEN, LIKE or IS expected behind %s, not %q", name.text, o.text)
 	}
 	t.Op = op
-	v, err := p.literal(ty, c.text)
-	t.Values = []connectors.Value{v}
+	t.Value, err = p.literal(c.typ, name.text)
 	return t, err
+}
+
+func isJoin(word string) bool { return strings.EqualFold(word, "AND") || strings.EqualFold(word, "OR") }
+
+func negated(p Predicate, not bool) Predicate {
+	if not {
+		return Not{p}
+	}
+	return p
+}
+
+// list reads literals in brackets.
+func (p *predicateParser) list(ty schema.Type, column string) ([]connectors.Value, error) {
+	if err := p.want('o', "(", "IN"); err != nil {
+		return nil, err
+	}
+	var out []connectors.Value
+	for {
+		v, err := p.literal(ty, column)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+		if p.take('o', ")") {
+			return out, nil
+		}
+		if !p.take('o', ",") {
+			return nil, fmt.Errorf("the list behind IN wants a comma or )")
+		}
+	}
+}
+
+// pattern reads what stands behind LIKE, and gives it with \ as the escape character. SQL has none unless ESCAPE names one.
+func (p *predicateParser) pattern(ty schema.Type, column string) (connectors.Value, error) {
+	v, err := p.literal(ty, column)
+	if err != nil {
+		return v, err
+	}
+	escape := ""
+	if p.word("ESCAPE") {
+		e, err := p.next()
+		if err != nil {
+			return v, err
+		}
+		if escape = e.text; e.kind != 's' || utf8.RuneCountInString(escape) != 1 {
+			return v, fmt.Errorf("ESCAPE wants one character in quotes")
+		}
+	}
+	if v.State != connectors.Present {
+		return v, nil
+	}
+	var b strings.Builder
+	for rest := v.Str; rest != ""; {
+		_, n := utf8.DecodeRuneInString(rest)
+		c := rest[:n]
+		rest = rest[n:]
+		switch {
+		case c == escape:
+			if _, n = utf8.DecodeRuneInString(rest); n == 0 {
+				return v, fmt.Errorf("nothing is behind the escape character of the pattern %q", v.Str)
+			}
+			b.WriteString(`\` + rest[:n])
+			rest = rest[n:]
+		case c == `\`:
+			b.WriteString(`\\`)
+		default:
+			b.WriteString(c)
+		}
+	}
+	return connectors.Text(b.String()), nil
 }
 
 func (p *predicateParser) literal(ty schema.Type, column string) (connectors.Value, error) {
@@ -236,9 +354,11 @@ func (p *predicateParser) literal(ty schema.Type, column string) (connectors.Val
 	if err != nil {
 		return connectors.Value{}, err
 	}
-	switch ty.Kind {
-	case schema.Array, schema.Map, schema.Struct, schema.Variant, schema.Void:
-		return connectors.Value{}, fmt.Errorf("column %s of %s can't be compared", column, ty)
+	if err := (Term{Column: column}).suits(ty); err != nil {
+		return connectors.Value{}, err
+	}
+	if l.kind == 'w' && strings.EqualFold(l.text, "NULL") {
+		return connectors.NullValue(), nil
 	}
 	if l.kind == 'x' && ty.Kind == schema.Binary {
 		return connectors.Bytes(l.text), nil

@@ -1,23 +1,47 @@
 package rows
 
 import (
-	"bytes"
 	"fmt"
+	"iter"
 	"math"
 	"strings"
-
-	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/schema"
 )
 
-// Op is a comparison of a column with literals.
+// Predicate is a condition on a row in SQL's three-valued logic: a tree of And, Or and Not over Terms. It holds for a row
+// where it is true, not where it is false or unknown. Values of it are immutable; ParsePredicate makes them of text.
+type Predicate interface {
+	// terms gives the leaves of the tree.
+	terms() iter.Seq[Term]
+	// eval puts into out what the predicate may be for each of its places: rows, or one file or row group. leaf does so for
+	// a term.
+	eval(out []truths, leaf func(t Term, out []truths) error) error
+}
+
+// And is false where one of its members is, and true where all are: also where there is none.
+type And []Predicate
+
+// Or is true where one of its members is, and false where all are.
+type Or []Predicate
+
+// Not turns true and false over, and leaves unknown as it is.
+type Not struct{ Of Predicate }
+
+// Term compares a column, or a member of a struct by its path with dots, with a literal of the column's type. It is unknown
+// where one of the two is null, but for IsNull, which looks at no literal and is never unknown.
+type Term struct {
+	Column string
+	Op     Op
+	Value  connectors.Value
+}
+
+// Op is a comparison.
 type Op uint8
 
-// The comparisons. None but IsNull holds for a null.
+// The comparisons. NaN is equal to itself and above all numbers, texts are ordered by their bytes.
 const (
 	Eq Op = iota
 	Ne
@@ -25,58 +49,246 @@ const (
 	Le
 	Gt
 	Ge
-	In
+	// Like matches a text with a pattern: % stands for any characters, _ for one, and \ takes the next one as it is.
+	Like
 	IsNull
-	NotNull
 )
 
-// String gives the operator as ParsePredicate reads it.
-func (o Op) String() string {
-	return [...]string{"=", "!=", "<", "<=", ">", ">=", "IN", "IS NULL", "IS NOT NULL"}[o]
+// In holds for a row where the column has one of the values. With a null among them it is unknown elsewhere.
+func In(column string, values ...connectors.Value) Predicate {
+	out := make(Or, len(values))
+	for i, v := range values {
+		out[i] = Term{column, Eq, v}
+	}
+	return out
 }
 
-// Term compares one column, a member of a struct by its path with dots, with literals of the column's type: one, or for In
-// any number.
-type Term struct {
-	Column string
-	Op     Op
-	Values []connectors.Value
+// truths is a set of outcomes: the one of a row, or all those that rows of a file may have.
+type truths uint8
+
+const (
+	yes truths = 1 << iota
+	no
+	unknown
+)
+
+func (a truths) not() truths { return (a&yes)<<1 | (a&no)>>1 | a&unknown }
+
+// and is every outcome that one of a and one of b give: unknown comes of unknown with unknown, and of unknown with yes.
+func (a truths) and(b truths) truths {
+	const up = 2 // from yes to unknown
+	return a&b&yes | (a|b)&no | (a&b|a&(b<<up)|(a<<up)&b)&unknown
 }
 
-// Predicate holds for a row where all its terms do. nil holds for every row.
-type Predicate []Term
+func (p And) eval(out []truths, leaf func(Term, []truths) error) error {
+	fill(out, yes)
+	member := make([]truths, len(out))
+	for _, m := range p {
+		if err := m.eval(member, leaf); err != nil {
+			return err
+		}
+		for i, x := range member {
+			out[i] = out[i].and(x)
+		}
+	}
+	return nil
+}
 
-// columns gives the top-level columns that the terms need.
-func (p Predicate) columns(s schema.Schema) ([]int, error) {
-	var out []int
-	for _, t := range p {
-		path, _, err := resolve(s, t.Column)
-		if err != nil {
+// eval of a or b is that of not (not a and not b).
+func (p Or) eval(out []truths, leaf func(Term, []truths) error) error {
+	fill(out, yes)
+	member := make([]truths, len(out))
+	for _, m := range p {
+		if err := m.eval(member, leaf); err != nil {
+			return err
+		}
+		for i, x := range member {
+			out[i] = out[i].and(x.not())
+		}
+	}
+	invert(out)
+	return nil
+}
+
+func (p Not) eval(out []truths, leaf func(Term, []truths) error) error {
+	err := p.Of.eval(out, leaf)
+	invert(out)
+	return err
+}
+
+func (t Term) eval(out []truths, leaf func(Term, []truths) error) error { return leaf(t, out) }
+
+func fill(out []truths, x truths) {
+	for i := range out {
+		out[i] = x
+	}
+}
+
+func invert(out []truths) {
+	for i, x := range out {
+		out[i] = x.not()
+	}
+}
+
+func (p And) terms() iter.Seq[Term] { return termsOf(p) }
+func (p Or) terms() iter.Seq[Term]  { return termsOf(p) }
+func (p Not) terms() iter.Seq[Term] { return p.Of.terms() }
+func (t Term) terms() iter.Seq[Term] {
+	return func(yield func(Term) bool) { yield(t) }
+}
+
+func termsOf(ps []Predicate) iter.Seq[Term] {
+	return func(yield func(Term) bool) {
+		for _, p := range ps {
+			for t := range p.terms() {
+				if !yield(t) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// sides are what comparisons say of a value that is less than the literal, equal to it, and greater.
+var sides = [...][3]truths{Eq: {no, yes, no}, Ne: {yes, no, yes}, Lt: {yes, no, no}, Le: {yes, yes, no}, Gt: {no, no, yes}, Ge: {no, yes, yes}}
+
+// bounds are what is known of the values of a column in a row group or file. What is known of a row's value is that it is both its bounds.
+type bounds struct {
+	lo, hi       connectors.Value
+	hasLo, hasHi bool
+	nan          bool  // NaN may be there, whatever the bounds
+	nulls, rows  int64 // -1: unknown
+}
+
+// anything is nothing known.
+var anything = bounds{nulls: -1, rows: -1}
+
+// boundsOf are those of one row.
+func boundsOf(v connectors.Value) bounds {
+	if v.State != connectors.Present {
+		return bounds{nulls: 1, rows: 1}
+	}
+	return bounds{lo: v, hi: v, hasLo: true, hasHi: true, rows: 1}
+}
+
+// over gives all that the term may be for values of a type within bounds.
+func (t Term) over(b *bounds, ty schema.Type) truths {
+	nulls := b.nulls != 0                     // there may be nulls
+	values := b.rows < 0 || b.nulls != b.rows // and values
+	var out truths
+	switch {
+	case t.Op == IsNull:
+		if nulls {
+			out |= yes
+		}
+		if values {
+			out |= no
+		}
+		return out
+	case t.Value.State != connectors.Present:
+		return unknown
+	}
+	if nulls {
+		out |= unknown
+	}
+	if !values {
+		return out
+	}
+	if t.Op == Like {
+		return out | likeWithin(t.Value.Str, b)
+	}
+	out |= t.within(b, ty)
+	if b.nan {
+		nan := boundsOf(connectors.Float(math.NaN()))
+		out |= t.within(&nan, ty)
+	}
+	return out
+}
+
+// within is over for a comparison and values that are not null.
+func (t Term) within(b *bounds, ty schema.Type) truths {
+	atLo, atHi := -1, 1 // where the lowest and the highest value may lie, seen from the literal
+	if b.hasLo {
+		atLo = compare(b.lo, t.Value, ty)
+	}
+	if b.hasHi {
+		atHi = compare(b.hi, t.Value, ty)
+	}
+	var out truths
+	for side := atLo; side <= atHi; side++ {
+		out |= sides[t.Op][side+1]
+	}
+	return out
+}
+
+// bind finds the columns of the terms, and judges the terms.
+func bind(p Predicate, s schema.Schema) (map[string]*boundColumn, error) {
+	out := map[string]*boundColumn{}
+	if p == nil {
+		return out, nil
+	}
+	for t := range p.terms() {
+		c := out[t.Column]
+		if c == nil {
+			var err error
+			if c, err = resolve(s, t.Column); err != nil {
+				return nil, err
+			}
+			c.index = len(out)
+			out[t.Column] = c
+		}
+		if err := t.suits(c.typ); err != nil {
 			return nil, err
 		}
-		out = append(out, path[0])
 	}
 	return out, nil
 }
 
+// suits tells why a term can't be asked of a column's type.
+func (t Term) suits(ty schema.Type) error {
+	switch {
+	case t.Op > IsNull:
+		return fmt.Errorf("column %s: there is no comparison %d", t.Column, t.Op)
+	case t.Op == IsNull:
+		return nil
+	case ty.Kind == schema.Array || ty.Kind == schema.Map || ty.Kind == schema.Struct || ty.Kind == schema.Variant || ty.Kind == schema.Void:
+		return fmt.Errorf("column %s of %s can't be compared", t.Column, ty)
+	case t.Op == Like && ty.Kind != schema.String:
+		return fmt.Errorf("column %s is %s, and LIKE is for strings", t.Column, ty)
+	}
+	return nil
+}
+
+// boundColumn is a column that terms ask for.
+type boundColumn struct {
+	index  int             // among those of the predicate
+	path   []int           // in the schema
+	fields []*schema.Field // along the path
+	typ    schema.Type
+}
+
 // resolve finds a column by its path: exactly, else without regard to case. Names may have dots in them: the longest that is there counts.
-func resolve(s schema.Schema, column string) (path []int, t schema.Type, err error) {
+func resolve(s schema.Schema, column string) (*boundColumn, error) {
 	if i := indexAnyCase(s, column); i >= 0 {
-		return []int{i}, s.Fields[i].Type, nil
+		f := &s.Fields[i]
+		return &boundColumn{path: []int{i}, fields: []*schema.Field{f}, typ: f.Type}, nil
 	}
 	for dot := strings.LastIndexByte(column, '.'); dot >= 0; dot = strings.LastIndexByte(column[:dot], '.') {
 		i := indexAnyCase(s, column[:dot])
 		if i < 0 {
 			continue
 		}
-		if t = s.Fields[i].Type; t.Kind != schema.Struct {
-			return nil, t, fmt.Errorf("column %q: %s is no struct", column, column[:dot])
+		f := &s.Fields[i]
+		if f.Type.Kind != schema.Struct {
+			return nil, fmt.Errorf("column %q: %s is no struct", column, column[:dot])
 		}
-		if path, t, err = resolve(schema.Schema{Fields: t.Fields}, column[dot+1:]); err == nil {
-			return append([]int{i}, path...), t, nil
+		if c, err := resolve(schema.Schema{Fields: f.Type.Fields}, column[dot+1:]); err == nil {
+			c.path = append([]int{i}, c.path...)
+			c.fields = append([]*schema.Field{f}, c.fields...)
+			return c, nil
 		}
 	}
-	return nil, t, fmt.Errorf("there is no column %q", column)
+	return nil, fmt.Errorf("there is no column %q", column)
 }
 
 func indexAnyCase(s schema.Schema, name string) int {
@@ -86,32 +298,29 @@ func indexAnyCase(s schema.Schema, name string) int {
 	return s.IndexFold(name)
 }
 
-// compare orders two present values of one type: floats with NaN above all and equal to itself. ok is false where the type has
-// no order.
-func compare(a, b connectors.Value, t schema.Type) (c int, ok bool) {
+// compare orders two present values of one type that has an order: floats with NaN above all and equal to itself.
+func compare(a, b connectors.Value, t schema.Type) int {
 	switch t.Kind {
-	case schema.Boolean, schema.Byte, schema.Short, schema.Integer, schema.Long, schema.Date, schema.Timestamp, schema.TimestampNTZ:
-		return cmp(a.Int, b.Int), true
 	case schema.Float, schema.Double:
 		x, y := a.Float64(), b.Float64()
 		switch {
 		case math.IsNaN(x) && math.IsNaN(y):
-			return 0, true
+			return 0
 		case math.IsNaN(x):
-			return 1, true
+			return 1
 		case math.IsNaN(y):
-			return -1, true
+			return -1
 		}
-		return cmp(x, y), true
+		return order(x, y)
 	case schema.String, schema.Binary:
-		return strings.Compare(a.Str, b.Str), true
+		return strings.Compare(a.Str, b.Str)
 	case schema.Decimal:
-		return columnar.CompareDecimals(a, b), true
+		return columnar.CompareDecimals(a, b)
 	}
-	return 0, false
+	return order(a.Int, b.Int)
 }
 
-func cmp[T int64 | float64](a, b T) int {
+func order[T ~int32 | ~int64 | float64](a, b T) int {
 	switch {
 	case a < b:
 		return -1
@@ -119,149 +328,4 @@ func cmp[T int64 | float64](a, b T) int {
 		return 1
 	}
 	return 0
-}
-
-// holds evaluates a term for one value.
-func (t *Term) holds(v connectors.Value, ty schema.Type) bool {
-	switch t.Op {
-	case IsNull:
-		return v.State != connectors.Present
-	case NotNull:
-		return v.State == connectors.Present
-	}
-	if v.State != connectors.Present {
-		return false
-	}
-	for _, w := range t.Values {
-		if w.State != connectors.Present {
-			continue
-		}
-		c, ok := compare(v, w, ty)
-		if !ok {
-			return false
-		}
-		switch t.Op {
-		case Eq, In:
-			if c == 0 {
-				return true
-			}
-			continue
-		case Ne:
-			return c != 0
-		case Lt:
-			return c < 0
-		case Le:
-			return c <= 0
-		case Gt:
-			return c > 0
-		case Ge:
-			return c >= 0
-		}
-	}
-	return false
-}
-
-// valueAt gives a value of a column or of a member of a struct.
-func valueAt(a arrow.Array, path []int, t schema.Type, row int) connectors.Value {
-	for _, i := range path {
-		st, ok := a.(*array.Struct)
-		if !ok || st.IsNull(row) {
-			return connectors.NullValue()
-		}
-		a = st.Field(i)
-	}
-	return columnar.ValueAt(a, t, row)
-}
-
-// filter clears the places of keep where the term does not hold. cols are the columns of the schema s.
-func (t *Term) filter(keep []bool, cols func(int) arrow.Array, s schema.Schema) error {
-	path, ty, err := resolve(s, t.Column)
-	if err != nil {
-		return err
-	}
-	a := cols(path[0])
-	parents := make([]arrow.Array, 0, 2)
-	for _, i := range path[1:] {
-		st, ok := a.(*array.Struct)
-		if !ok {
-			return fmt.Errorf("column %q: Arrow's %s is no struct", t.Column, a.DataType())
-		}
-		parents = append(parents, a)
-		a = st.Field(i)
-	}
-	if len(parents) == 0 && len(t.Values) == 1 && t.Values[0].State == connectors.Present && t.fast(keep, a, t.Values[0]) {
-		return nil
-	}
-rows:
-	for i := range keep {
-		if !keep[i] {
-			continue
-		}
-		for _, p := range parents {
-			if p.IsNull(i) {
-				keep[i] = t.Op == IsNull
-				continue rows
-			}
-		}
-		keep[i] = t.holds(columnar.ValueAt(a, ty, i), ty)
-	}
-	return nil
-}
-
-// fast filters the common types without making values.
-func (t *Term) fast(keep []bool, a arrow.Array, v connectors.Value) bool {
-	switch a := a.(type) {
-	case *array.Int64:
-		filterInts(keep, a, a.Int64Values(), v.Int, t.Op)
-	case *array.Int32:
-		filterInts(keep, a, a.Int32Values(), int32(v.Int), t.Op)
-	case *array.Timestamp:
-		filterInts(keep, a, a.TimestampValues(), arrow.Timestamp(v.Int), t.Op)
-	case *array.Date32:
-		filterInts(keep, a, a.Date32Values(), arrow.Date32(v.Int), t.Op)
-	case *array.String:
-		want := []byte(v.Str)
-		for i := range keep {
-			if keep[i] {
-				keep[i] = a.IsValid(i) && accepts(t.Op, bytes.Compare([]byte(a.Value(i)), want))
-			}
-		}
-	default:
-		return false
-	}
-	return true
-}
-
-func filterInts[T ~int32 | ~int64](keep []bool, a arrow.Array, vals []T, v T, op Op) {
-	nulls := a.NullN() > 0
-	for i, x := range vals {
-		if !keep[i] {
-			continue
-		}
-		c := 0
-		if x < v {
-			c = -1
-		} else if x > v {
-			c = 1
-		}
-		keep[i] = accepts(op, c) && !(nulls && a.IsNull(i))
-	}
-}
-
-func accepts(op Op, c int) bool {
-	switch op {
-	case Eq, In:
-		return c == 0
-	case Ne:
-		return c != 0
-	case Lt:
-		return c < 0
-	case Le:
-		return c <= 0
-	case Gt:
-		return c > 0
-	case Ge:
-		return c >= 0
-	}
-	return false
 }

@@ -24,7 +24,8 @@ import (
 type Options struct {
 	// Columns names the columns, in the order wanted. nil: all, in the table's order; empty: none, only row counts.
 	Columns []string
-	// Where leaves out rows that the predicate does not hold for, and files and row groups that can't have any.
+	// Where leaves out rows that the predicate does not hold for, and files and row groups that by their statistics can't have
+	// one. nil: every row.
 	Where Predicate
 	// Files restricts the scan to these files of the snapshot. nil: all.
 	Files []*delta.Add
@@ -85,8 +86,9 @@ type scanner struct {
 	// are given out.
 	fields []int
 	want   int
-	arrow  *arrow.Schema // of the records that are given out
-	read   schema.Schema // fields that lie in files
+	asked  map[string]*boundColumn // columns of Where
+	arrow  *arrow.Schema           // of the records that are given out
+	read   schema.Schema           // fields that lie in files
 	pool   *parquet.Pool
 	slots  chan struct{} // columns that are decoded at once; nil: one
 }
@@ -142,13 +144,13 @@ func newScanner(t *delta.Table, l *layout, o Options) (*scanner, error) {
 		sc.fields = append(sc.fields, i)
 	}
 	sc.want = len(sc.fields)
-	extra, err := o.Where.columns(l.schema)
-	if err != nil {
+	var err error
+	if sc.asked, err = bind(o.Where, l.schema); err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.URL(), err)
 	}
-	for _, i := range extra {
-		if !slices.Contains(sc.fields, i) {
-			sc.fields = append(sc.fields, i)
+	for _, c := range sc.asked {
+		if !slices.Contains(sc.fields, c.path[0]) {
+			sc.fields = append(sc.fields, c.path[0])
 		}
 	}
 	out := schema.Schema{}
@@ -203,10 +205,10 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 	go func() { // opens files ahead
 		defer wg.Done()
 		defer close(opening)
-		skip := &skipper{where: sc.opts.Where, layout: sc.layout}
+		skip := newSkipper(sc.opts.Where, sc.asked, sc.layout)
 		for a := range files {
 			parts, err := partitionValues(a, sc.layout, sc.opts.Zone)
-			if err == nil && len(sc.opts.Where) > 0 && !skip.keepFile(a, parts) {
+			if err == nil && !skip.keepFile(a, parts) {
 				continue
 			}
 			ready := make(chan *opened, 1)
@@ -288,14 +290,14 @@ func (sc *scanner) place(err error) error {
 
 // runSerial is run without goroutines.
 func (sc *scanner) runSerial(ctx context.Context, files iter.Seq[*delta.Add], yield func(Batch, error) bool) {
-	skip := &skipper{where: sc.opts.Where, layout: sc.layout}
+	skip := newSkipper(sc.opts.Where, sc.asked, sc.layout)
 	for a := range files {
 		parts, err := partitionValues(a, sc.layout, sc.opts.Zone)
 		if err != nil {
 			yield(Batch{}, sc.place(err))
 			return
 		}
-		if len(sc.opts.Where) > 0 && !skip.keepFile(a, parts) {
+		if !skip.keepFile(a, parts) {
 			continue
 		}
 		on := true
@@ -344,10 +346,7 @@ func (sc *scanner) open(ctx context.Context, a *delta.Add, parts map[int]connect
 			return o
 		}
 	}
-	if len(sc.opts.Where) > 0 {
-		k := &skipper{where: sc.opts.Where, layout: sc.layout}
-		o.groups = k.keepGroups(o.file)
-	}
+	o.groups = newSkipper(sc.opts.Where, sc.asked, sc.layout).keepGroups(o.file)
 	return o
 }
 
@@ -367,7 +366,7 @@ func (sc *scanner) decode(ctx context.Context, o *opened, groups []int, emit fun
 	var deleted roaring64.IntPeekable64
 	if o.deleted != nil {
 		deleted = o.deleted.Iterator()
-		if len(sc.opts.Where) == 0 {
+		if sc.opts.Where == nil {
 			opts.Select = func(first int64, n int) []columnar.Run { return liveRuns(deleted, first, n) }
 		}
 	}
@@ -432,19 +431,14 @@ func (sc *scanner) complete(o *opened, rec arrow.Record, constants map[int]arrow
 // filter leaves out the rows that are not wanted, with Where also those that are deleted, and notes positions.
 func (sc *scanner) filter(b *Batch, deleted roaring64.IntPeekable64) error {
 	runs := b.memory.Runs
-	if len(sc.opts.Where) > 0 {
+	if sc.opts.Where != nil {
 		n := int(b.Record.NumRows())
-		keep := make([]bool, n)
-		for i := range keep {
-			keep[i] = true
+		cols := func(i int) arrow.Array { return b.Record.Column(slices.Index(sc.fields, i)) }
+		keep, err := wanted(sc.opts.Where, sc.asked, cols, n)
+		if err != nil {
+			return err
 		}
 		eachDeleted(deleted, b.FirstRow, n, func(i int) { keep[i] = false })
-		cols := func(i int) arrow.Array { return b.Record.Column(slices.Index(sc.fields, i)) }
-		for i := range sc.opts.Where {
-			if err := sc.opts.Where[i].filter(keep, cols, sc.layout.schema); err != nil {
-				return err
-			}
-		}
 		runs = keptRuns(keep)
 		if len(sc.fields) != sc.want {
 			b.Record = array.NewRecord(sc.arrow, b.Record.Columns()[:sc.want], int64(n))

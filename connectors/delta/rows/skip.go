@@ -18,73 +18,92 @@ import (
 // skipper decides from statistics which files and row groups hold no row that a predicate wants. Where it knows too little it
 // keeps.
 type skipper struct {
-	where  Predicate
-	layout *layout
-	parser fastjson.Parser
+	where   Predicate
+	columns map[string]*boundColumn
+	layout  *layout
+	parser  fastjson.Parser
+	known   []*bounds // of the columns in the file that is looked at; nil: not read yet
+	room    []bounds
+}
+
+func newSkipper(where Predicate, columns map[string]*boundColumn, l *layout) *skipper {
+	return &skipper{where: where, columns: columns, layout: l, known: make([]*bounds, len(columns)), room: make([]bounds, len(columns))}
+}
+
+// keep tells whether the predicate may be true for a row, all that is known being bounds.
+func (k *skipper) keep(read func(*boundColumn) bounds) bool {
+	clear(k.known)
+	var out [1]truths
+	err := k.where.eval(out[:], func(t Term, out []truths) error {
+		c := k.columns[t.Column]
+		if k.known[c.index] == nil {
+			b := read(c)
+			if b.hasLo && b.hasHi && compare(b.lo, b.hi, c.typ) > 0 { // such bounds say nothing
+				b.hasLo, b.hasHi = false, false
+			}
+			k.room[c.index], k.known[c.index] = b, &k.room[c.index]
+		}
+		out[0] = t.over(k.known[c.index], c.typ)
+		return nil
+	})
+	return err != nil || out[0]&yes != 0
 }
 
 // keepFile tells whether a file may hold a row. parts are its partition values.
 func (k *skipper) keepFile(a *delta.Add, parts map[int]connectors.Value) bool {
+	if k.where == nil {
+		return true
+	}
 	var stats *fastjson.Value
 	parsed := false
-	for i := range k.where {
-		t := &k.where[i]
-		path, ty, err := resolve(k.layout.schema, t.Column)
-		if err != nil {
-			return true
-		}
-		if k.layout.isPart[path[0]] {
-			if !t.holds(parts[path[0]], ty) {
-				return false
-			}
-			continue
+	return k.keep(func(c *boundColumn) bounds {
+		if k.layout.isPart[c.path[0]] {
+			return boundsOf(parts[c.path[0]])
 		}
 		if !parsed {
 			parsed = true
-			if a.Stats != "" {
-				if v, err := k.parser.Parse(a.Stats); err == nil {
-					stats = v
-				}
+			if v, err := k.parser.Parse(a.Stats); err == nil {
+				stats = v
 			}
 		}
-		if stats != nil && !k.mayHold(t, ty, path, stats) {
-			return false
-		}
-	}
-	return true
+		return k.statistics(c, stats)
+	})
 }
 
-// mayHold compares a term with the statistics of the log.
-func (k *skipper) mayHold(t *Term, ty schema.Type, path []int, stats *fastjson.Value) bool {
-	keys := make([]string, 0, len(path)+1)
-	keys = append(keys, "")
-	fields := k.layout.schema.Fields
-	var f *schema.Field
-	for _, i := range path {
-		f = &fields[i]
+// statistics gives what the log knows of a column.
+func (k *skipper) statistics(c *boundColumn, stats *fastjson.Value) bounds {
+	b := anything
+	if stats == nil {
+		return b
+	}
+	keys := make([]string, 1, len(c.path)+1)
+	for _, f := range c.fields {
 		keys = append(keys, columnar.PhysicalName(f, k.layout.mapping))
-		fields = f.Type.Fields
 	}
 	get := func(root string) *fastjson.Value {
 		keys[0] = root
 		return stats.Get(keys...)
 	}
-	b := bounds{nulls: -1, rows: -1}
-	if n := stats.Get("numRecords"); n != nil {
-		if x, err := n.Int64(); err == nil {
-			b.rows = x
+	count := func(v *fastjson.Value) int64 {
+		if v != nil {
+			if n, err := v.Int64(); err == nil {
+				return n
+			}
 		}
+		return -1
 	}
-	if n := get("nullCount"); n != nil {
-		if x, err := n.Int64(); err == nil {
-			b.nulls = x
-		}
-	}
-	b.read(f, get("minValues"), get("maxValues"))
-	if ty.Kind == schema.Decimal && ty.Precision > exactFloatDigits {
+	b.rows, b.nulls = count(stats.Get("numRecords")), count(get("nullCount"))
+	b.read(c.fields[len(c.fields)-1], get("minValues"), get("maxValues"))
+	if c.typ.Kind == schema.Decimal && c.typ.Precision > exactFloatDigits {
 		b.lo, b.hi = nudge(b.lo, -1), nudge(b.hi, 1)
 	}
-	return b.mayHold(t, ty)
+	switch c.typ.Kind {
+	case schema.Array, schema.Map, schema.Struct, schema.Variant:
+		if b.nulls != 0 { // some writers count nulls among the elements
+			b.nulls = -1
+		}
+	}
+	return b
 }
 
 // exactFloatDigits is how many decimal digits a float64 keeps. delta-rs sends the bounds of decimals through one: those of more digits are off by a few
@@ -117,7 +136,8 @@ func (b *bounds) read(f *schema.Field, lo, hi *fastjson.Value) {
 		} else if b.hasHi {
 			b.hi.Int += 999
 		}
-	case schema.Double:
+	case schema.Float, schema.Double:
+		b.nan = true // some writers leave NaN out of account
 		// Written while the column was float, 3.4 stands for 3.4000000953674316.
 		if bytes.Contains(f.Metadata[keyTypeChanges], []byte(`"float"`)) {
 			if x := float64(float32(b.lo.Float64())); b.hasLo && x < b.lo.Float64() {
@@ -159,113 +179,38 @@ func statValue(v *fastjson.Value, t schema.Type) (connectors.Value, bool) {
 	return parseLiteral(text, t)
 }
 
-// bounds are what is known of a column in a file or row group.
-type bounds struct {
-	lo, hi       connectors.Value
-	hasLo, hasHi bool
-	nulls, rows  int64 // -1: unknown
-}
-
-func (b *bounds) mayHold(t *Term, ty schema.Type) bool {
-	switch t.Op {
-	case IsNull:
-		return b.nulls != 0
-	case NotNull:
-		return b.rows < 0 || b.nulls < b.rows
-	}
-	if b.rows >= 0 && b.nulls == b.rows {
-		return false
-	}
-	if ty.Kind == schema.Float || ty.Kind == schema.Double {
-		// Some writers leave NaN out of account: an upper bound then proves nothing.
-		b.hasHi = b.hasHi && t.Op != Gt && t.Op != Ge && !hasNaN(t.Values)
-	}
-	for _, v := range t.Values {
-		if v.State != connectors.Present {
-			continue
-		}
-		below, above := false, false // v lies below the lowest, above the highest
-		var atLo, atHi bool
-		if b.hasLo {
-			c, ok := compare(v, b.lo, ty)
-			if !ok {
-				return true
-			}
-			below, atLo = c < 0, c == 0
-		}
-		if b.hasHi {
-			c, ok := compare(v, b.hi, ty)
-			if !ok {
-				return true
-			}
-			above, atHi = c > 0, c == 0
-		}
-		switch t.Op {
-		case Eq, In:
-			if !below && !above {
-				return true
-			}
-		case Ne:
-			return true
-		case Lt: // some x < v: not if v <= lo
-			return !below && !atLo
-		case Le:
-			return !below
-		case Gt:
-			return !above && !atHi
-		case Ge:
-			return !above
-		}
-	}
-	return false
-}
-
-func hasNaN(vs []connectors.Value) bool {
-	for _, v := range vs {
-		if math.IsNaN(v.Float64()) {
-			return true
-		}
-	}
-	return false
-}
-
 // keepGroups gives the row groups of a file that may hold a row; nil where all may.
 func (k *skipper) keepGroups(f *columnar.File) []int {
 	m := f.Meta()
-	if len(k.where) == 0 || len(m.RowGroups) == 0 {
+	if k.where == nil || len(m.RowGroups) == 0 {
 		return nil
 	}
 	out := []int{}
 	for g := range m.RowGroups {
-		if k.keepGroup(m, g) {
+		if k.keep(func(c *boundColumn) bounds { return k.footer(c, m, g) }) {
 			out = append(out, g)
 		}
 	}
 	return out
 }
 
-func (k *skipper) keepGroup(m *parquet.Meta, g int) bool {
-	for i := range k.where {
-		t := &k.where[i]
-		path, ty, err := resolve(k.layout.schema, t.Column)
-		if err != nil || len(path) != 1 || k.layout.isPart[path[0]] || k.layout.mapping == columnar.MapID {
+// footer gives what a file's footer knows of a column in a row group.
+func (k *skipper) footer(c *boundColumn, m *parquet.Meta, g int) bounds {
+	if len(c.path) != 1 || k.layout.isPart[c.path[0]] || k.layout.mapping == columnar.MapID {
+		return anything
+	}
+	name := columnar.PhysicalName(c.fields[0], k.layout.mapping)
+	for i, n := range m.Leaves {
+		if n.MaxRep > 0 || n.Path() != name || n.Name != name {
 			continue
 		}
-		name := columnar.PhysicalName(&k.layout.schema.Fields[path[0]], k.layout.mapping)
-		for c, n := range m.Leaves {
-			if n.MaxRep > 0 || n.Path() != name || n.Name != name {
-				continue
-			}
-			cc := &m.RowGroups[g].Columns[c]
-			b := bounds{nulls: cc.NullCount, rows: m.RowGroups[g].NumRows}
-			b.lo, b.hasLo = footerValue(cc.Min, n, ty)
-			b.hi, b.hasHi = footerValue(cc.Max, n, ty)
-			if !b.mayHold(t, ty) {
-				return false
-			}
-		}
+		cc := &m.RowGroups[g].Columns[i]
+		b := bounds{nulls: cc.NullCount, rows: m.RowGroups[g].NumRows, nan: c.typ.Kind == schema.Float || c.typ.Kind == schema.Double}
+		b.lo, b.hasLo = footerValue(cc.Min, n, c.typ)
+		b.hi, b.hasHi = footerValue(cc.Max, n, c.typ)
+		return b
 	}
-	return true
+	return anything
 }
 
 // footerValue reads a bound of a footer, of the types whose bounds are beyond doubt.
