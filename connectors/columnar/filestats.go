@@ -2,6 +2,7 @@ package columnar
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -64,11 +65,11 @@ func (t *statsTree) countMissing(s spots) {
 }
 
 // newStatsTree marks the leaves that have statistics: the first limit (limit < 0: all), or those whose logical path, or a
-// struct around them, is among names where names is not nil.
-func newStatsTree(s schema.Schema, m Mapping, limit int, names []string) *statsTree {
-	left := limit
-	var walk func(fields []schema.Field, path string, wanted bool) []*statsTree
-	walk = func(fields []schema.Field, path string, wanted bool) []*statsTree {
+// struct around them, is among names where names is not nil; and those of the physical paths always.
+func newStatsTree(s schema.Schema, m Mapping, limit int, names []string, always [][]string) *statsTree {
+	leaves := 0
+	var walk func(fields []schema.Field, path string, physical []string, wanted bool) []*statsTree
+	walk = func(fields []schema.Field, path string, physical []string, wanted bool) []*statsTree {
 		out := make([]*statsTree, len(fields))
 		for i := range fields {
 			f := &fields[i]
@@ -78,9 +79,10 @@ func newStatsTree(s schema.Schema, m Mapping, limit int, names []string) *statsT
 				want = want || strings.EqualFold(strings.ReplaceAll(n, "`", ""), p)
 			}
 			t := &statsTree{name: PhysicalName(f, m), typ: f.Type, column: -1}
+			at := append(physical[:len(physical):len(physical)], t.name)
 			switch f.Type.Kind {
 			case schema.Struct:
-				t.kids = walk(f.Type.Fields, p+".", want)
+				t.kids = walk(f.Type.Fields, p+".", at, want)
 				any := false
 				for _, k := range t.kids {
 					any = any || k != nil
@@ -91,21 +93,19 @@ func newStatsTree(s schema.Schema, m Mapping, limit int, names []string) *statsT
 			case schema.Void, schema.Variant:
 				continue
 			default:
-				if names != nil {
-					if !want {
-						continue
-					}
-				} else if left == 0 {
+				if names == nil {
+					want = limit < 0 || leaves < limit
+				}
+				leaves++
+				if !want && !slices.ContainsFunc(always, func(a []string) bool { return slices.Equal(a, at) }) {
 					continue
-				} else {
-					left--
 				}
 			}
 			out[i] = t
 		}
 		return out
 	}
-	return &statsTree{kids: walk(s.Fields, "", false)}
+	return &statsTree{kids: walk(s.Fields, "", nil, false)}
 }
 
 // collect reads the statistics out of a writer whose row groups are flushed.

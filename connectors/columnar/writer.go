@@ -24,6 +24,8 @@ type WriterOptions struct {
 	StatsColumns int
 	// StatsNames, where not nil, names the columns that have statistics, instead (delta.dataSkippingStatsColumns).
 	StatsNames []string
+	// StatsAlways are physical paths of columns that have statistics in any case: those that a table is clustered by.
+	StatsAlways [][]string
 	// Mapping makes the file's names physical and gives field ids.
 	Mapping Mapping
 	// Metadata goes to the footer.
@@ -94,7 +96,7 @@ func NewWriter(w io.Writer, s schema.Schema, opts WriterOptions) (*Writer, error
 		return nil, err
 	}
 	return &Writer{schema: s, opts: opts, root: root, w: fw,
-		shred: shredder{w: fw, parallel: opts.Parallel, stats: newStatsTree(s, opts.Mapping, limit, opts.StatsNames)}}, nil
+		shred: shredder{w: fw, parallel: opts.Parallel, stats: newStatsTree(s, opts.Mapping, limit, opts.StatsNames, opts.StatsAlways)}}, nil
 }
 
 // Write appends the rows of a record, whose columns are those of the schema in the same order. The first error sticks.

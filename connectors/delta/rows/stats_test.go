@@ -3,11 +3,14 @@ package rows
 import (
 	"context"
 	"encoding/json"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
+	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/schema"
 )
 
@@ -135,6 +138,56 @@ func TestBoundsOfRoundedDecimals(t *testing.T) {
 			if !found {
 				t.Errorf("d %s %s: the row was skipped", op, value)
 			}
+		}
+	}
+}
+
+// TestColumnsWithStatistics: which columns have them by the properties of the table; leaves count, wherever they lie, and arrays and maps are one each.
+func TestColumnsWithStatistics(t *testing.T) {
+	t.Parallel()
+	long := schema.Of(schema.Long)
+	sc := schema.Schema{Fields: []schema.Field{
+		{Name: "m", Type: schema.MapOf(schema.Of(schema.String), long), Nullable: true},
+		{Name: "s", Type: schema.StructOf(schema.Field{Name: "x", Type: long, Nullable: true}, schema.Field{Name: "t", Type: schema.StructOf(
+			schema.Field{Name: "y", Type: long, Nullable: true}, schema.Field{Name: "a", Type: schema.ArrayOf(long), Nullable: true}), Nullable: true}), Nullable: true},
+		{Name: "b,c", Type: long, Nullable: true}, {Name: "z", Type: long, Nullable: true},
+	}}
+	for _, c := range []struct {
+		conf    map[string]string
+		cluster string // of logical names
+		want    string
+	}{
+		{nil, "", `{"m":1,"s":{"x":1,"t":{"y":1,"a":1}},"b,c":1,"z":1}`},
+		{map[string]string{delta.PropStatsColumns: "-1"}, "", `{"m":1,"s":{"x":1,"t":{"y":1,"a":1}},"b,c":1,"z":1}`},
+		{map[string]string{delta.PropStatsColumns: "0"}, "", `{}`},
+		{map[string]string{delta.PropStatsColumns: "3"}, "", `{"m":1,"s":{"x":1,"t":{"y":1}}}`},
+		{map[string]string{delta.PropStatsColumns: "3", delta.PropStatsColumnNames: "s.t, `b,c`"}, "", `{"s":{"t":{"y":1,"a":1}},"b,c":1}`},
+		{map[string]string{delta.PropStatsColumnNames: "s.x"}, `["z"]`, `{"s":{"x":1},"z":1}`},
+		{map[string]string{delta.PropStatsColumns: "1"}, `["z"],["s","t","y"]`, `{"m":1,"s":{"t":{"y":1}},"z":1}`},
+		{map[string]string{delta.PropStatsColumns: "0"}, `["b,c"]`, `{"b,c":1}`},
+	} {
+		mapped, top := MapColumns(sc, 0, func(f *schema.Field, _ int) string { return "p-" + f.Name })
+		conf := map[string]string{delta.PropColumnMappingMode: "name", delta.PropMaxColumnID: strconv.Itoa(top)}
+		for k, v := range c.conf {
+			conf[k] = v
+		}
+		s := create(t, mapped, nil, conf).Cached()
+		if c.cluster != "" {
+			d := s.Table().NewCommit(s)
+			d.SetDomain("delta.clustering", `{"clusteringColumns":[`+regexp.MustCompile(`"([^"]*)"`).ReplaceAllString(c.cluster, `"p-$1"`)+`]}`)
+			s = commit(t, d)
+		}
+		b := columnar.NewBuilder(mapped)
+		for i := range mapped.Fields {
+			b.AppendNull(i)
+		}
+		a, err := WriteFile(context.Background(), s, "a", mapped, one(b.NewRecord()), WriteOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := regexp.MustCompile(`"([^"]*)":`).ReplaceAllString(c.want, `"p-$1":`)
+		if _, counts, _ := strings.Cut(a.Stats, `"nullCount":`); strings.TrimSuffix(counts, `,"tightBounds":true}`) != want {
+			t.Errorf("%v, clustered by %s:\ngot  %s\nwant %s", c.conf, c.cluster, a.Stats, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package rows
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -60,7 +61,24 @@ func writerOptions(s *delta.Snapshot, o WriteOptions) (columnar.WriterOptions, e
 	if v, ok := s.Property(delta.PropStatsColumnNames); ok {
 		w.StatsNames = splitNames(v)
 	}
-	return w, nil
+	w.StatsAlways, err = clusteringColumns(s)
+	return w, err
+}
+
+// clusteringColumns gives the physical paths of the columns that a table is clustered by: files must have statistics of them
+// (PROTOCOL.md, "Clustered Table").
+func clusteringColumns(s *delta.Snapshot) ([][]string, error) {
+	text, ok := s.Domain("delta.clustering")
+	if !ok {
+		return nil, nil
+	}
+	var c struct {
+		Columns [][]string `json:"clusteringColumns"`
+	}
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return nil, fmt.Errorf("domain delta.clustering of table %s: %w", s.Table().URL(), err)
+	}
+	return c.Columns, nil
 }
 
 // splitNames splits a comma list of column names, which may be in backticks.
