@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	_ "time/tzdata" // zones, wherever the program runs
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,7 @@ type rowFlags struct {
 	versionFlags
 	columns []string
 	where   string
+	zone    string
 	limit   int64
 	bar     *progress // of the rows that are read; may be nil
 }
@@ -32,6 +35,7 @@ func (f *rowFlags) add(c *cobra.Command) {
 	f.versionFlags.add(c)
 	c.Flags().StringSliceVar(&f.columns, "columns", nil, "columns to read, separated by commas (default: all)")
 	c.Flags().StringVar(&f.where, "where", "", "rows to read: a condition of SQL, such as \"status IN ('PAID', 'SENT') AND NOT (total < 100 OR shipped_on IS NULL)\"")
+	c.Flags().StringVar(&f.zone, "zone", "UTC", "zone of the writers, such as Europe/Berlin: old ones gave partitions by a timestamp the time of their clocks, and no zone")
 	c.Flags().Int64Var(&f.limit, "limit", 0, "how many rows at most; 0: all")
 }
 
@@ -46,6 +50,9 @@ func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, begin func(colum
 		if o.Where, err = rows.ParsePredicate(f.where, s.Schema()); err != nil {
 			return usageError{fmt.Errorf("--where: %w", err)}
 		}
+	}
+	if o.Zone, err = time.LoadLocation(f.zone); err != nil {
+		return usageError{fmt.Errorf("--zone: %w", err)}
 	}
 	begin(columnNames(sc))
 	var line []byte
@@ -80,8 +87,8 @@ func (f *rowFlags) scan(ctx context.Context, s *delta.Snapshot, begin func(colum
 
 // changes prints the row changes of a range of versions.
 func (f *rowFlags) changes(ctx context.Context, t *delta.Table, feed string, p printer) error {
-	if f.version >= 0 || f.asOf != "" || f.where != "" {
-		return usagef("--cdf names versions itself, and takes no --version, --as-of or --where")
+	if f.version >= 0 || f.asOf != "" || f.where != "" || f.zone != "UTC" {
+		return usagef("--cdf names versions itself, and takes no --version, --as-of, --where or --zone")
 	}
 	from, to, _ := strings.Cut(feed, ":")
 	o := cdf.Options{To: -1, Columns: f.columns}

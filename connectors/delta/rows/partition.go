@@ -26,10 +26,8 @@ func ParsePartitionValue(text string, t schema.Type, zone *time.Location) (conne
 		return connectors.NullValue(), nil
 	}
 	if zone != nil && t.Kind == schema.Timestamp {
-		if us, ok := columnar.ParseTimestamp(text, false); ok { // no zone
-			wall := time.UnixMicro(us).UTC()
-			at := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), wall.Nanosecond(), zone)
-			return connectors.Int(schema.Timestamp, at.UnixMicro()), nil
+		if v, ok := wallClock(text, zone); ok {
+			return v, nil
 		}
 	}
 	v, ok := parseLiteral(text, t)
@@ -37,6 +35,17 @@ func ParsePartitionValue(text string, t schema.Type, zone *time.Location) (conne
 		return connectors.Value{}, fmt.Errorf("%w: %q is no %s", ErrPartitionValue, text, t)
 	}
 	return v, nil
+}
+
+// wallClock reads a time without zone as one of a zone.
+func wallClock(text string, zone *time.Location) (v connectors.Value, ok bool) {
+	us, ok := columnar.ParseTimestamp(text, false)
+	if !ok {
+		return v, false
+	}
+	wall := time.UnixMicro(us).UTC()
+	at := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), wall.Nanosecond(), zone)
+	return connectors.Int(schema.Timestamp, at.UnixMicro()), true
 }
 
 // parseLiteral reads a value in the form that partition values, and with it predicates, have.
@@ -75,6 +84,12 @@ func parseLiteral(text string, t schema.Type) (v connectors.Value, ok bool) {
 	case schema.Timestamp, schema.TimestampNTZ:
 		if us, ok := columnar.ParseTimestamp(text, t.Kind == schema.Timestamp); ok {
 			return connectors.Int(t.Kind, us), true
+		}
+		// No writer is known to put a zone's name behind a time, but Spark reads one.
+		if at := strings.LastIndexByte(text, ' '); t.Kind == schema.Timestamp && at > 0 && at < len(text)-1 && text[at+1:] != "Local" {
+			if zone, err := time.LoadLocation(text[at+1:]); err == nil {
+				return wallClock(text[:at], zone)
+			}
 		}
 	case schema.Void:
 		return connectors.NullValue(), true

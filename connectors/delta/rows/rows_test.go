@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+	_ "time/tzdata" // zones, wherever the test runs
 	"unicode/utf8"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -348,6 +350,34 @@ func TestPartitionFolder(t *testing.T) {
 		p := delta.NewPartition(delta.PartitionValue{Name: "p", Value: value, Null: value == ""}, delta.PartitionValue{Name: "q", Null: true})
 		if got := PartitionFolder(m, sc, p); got != want {
 			t.Errorf("%q: %q, want %q", value, got, want)
+		}
+	}
+}
+
+// TestTimestampPartitions: forms that Spark reads, of which it writes the first two and delta-rs the third.
+func TestTimestampPartitions(t *testing.T) {
+	t.Parallel()
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"2024-06-01T10:00:00.123456Z":           "2024-06-01T10:00:00.123456Z",
+		"2024-06-01 12:00:00":                   "2024-06-01T10:00:00.000000Z",
+		"2024-06-01 12:00:00.123456":            "2024-06-01T10:00:00.123456Z",
+		"2024-01-01 12:00:00.5":                 "2024-01-01T11:00:00.500000Z",
+		"2024-06-01 12:00:00+05:30":             "2024-06-01T06:30:00.000000Z",
+		"2024-06-01 12:00:00-0700":              "2024-06-01T19:00:00.000000Z",
+		"2024-06-01 12:00:00 America/New_York":  "2024-06-01T16:00:00.000000Z",
+		"2024-01-01T12:00:00.5 America/Phoenix": "2024-01-01T19:00:00.500000Z",
+		"2024-06-01 12:00:00 UTC":               "2024-06-01T12:00:00.000000Z",
+		"2024-06-01 12:00:00 Mars/Olympus":      "",
+		"2024-06-01 12:00:00 Local":             "",
+		"2024-06-01 25:61:00":                   "",
+	} {
+		v, err := ParsePartitionValue(text, schema.Of(schema.Timestamp), berlin)
+		if want == "" && err == nil || want != "" && (err != nil || columnar.FormatValue(v, schema.Of(schema.Timestamp)) != want) {
+			t.Errorf("%s is %s, %v; want %s", text, columnar.FormatValue(v, schema.Of(schema.Timestamp)), err, want)
 		}
 	}
 }
