@@ -20,6 +20,7 @@ import (
 	"sluice.io/sluice/internal/testkit"
 	"sluice.io/sluice/internal/testkit/broker"
 	"sluice.io/sluice/internal/testkit/proc"
+	"sluice.io/sluice/internal/testkit/streams"
 )
 
 // event makes a Debezium event with schemas of a table d.s.t: fields are the schemas of the row's columns beside id, row their values.
@@ -183,6 +184,11 @@ func TestFullTables(t *testing.T) {
 	n.foreignReaders(t, path)
 	engine := newSpark(t)
 	if engine != nil {
+		// The session is at hand: a history of a captured stream, and its change data feed, too.
+		captured := streams.Load(t, "maria-orders")
+		part, history := n.replay(t, captured, fill(t, b.Client(), captured), variant{"2", "deletion-vectors"}, false)
+		engine.reads(part, history)
+		engine.readsFeed(part, history)
 		engine.reads(n, path)
 		engine.readsFeed(n, path)
 		for _, change := range []string{"RENAME COLUMN `unit price` TO price", "DROP COLUMN v"} {

@@ -78,8 +78,10 @@ func variants(stream string) []variant {
 	return all[:1]
 }
 
-// replay gives a stream to connectors of their own, on a part of the lake of its own for each variant.
-func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32]int64, v variant, first bool) {
+// replay gives a stream to connectors of their own, on a part of the lake of its own for each variant. It gives the silver table that other engines
+// have read, and the node as it sees that part.
+func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32]int64, v variant, first bool) (*node, string) {
+	t.Helper()
 	name, suffix := s.Name, ""
 	if !first {
 		suffix = "-" + v.scd + "-" + v.mode
@@ -132,7 +134,8 @@ func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32
 		n.everyOffsetOnce(t, want)
 	}
 	var written []string
-	for table, want := range s.Tables {
+	for _, table := range slices.Sorted(maps.Keys(s.Tables)) {
+		want := s.Tables[table]
 		path := "silver/" + want.Topics[0]
 		if len(want.Topics) > 1 {
 			path = "silver/" + s.Name + "/" + table
@@ -169,6 +172,10 @@ func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32
 			n.call(t, "DELETE", "/connectors/"+url.PathEscape(c), nil)
 		}
 	}
+	if len(written) == 0 {
+		return n, ""
+	}
+	return n, written[0]
 }
 
 // sharedOf names the connectors of tables that several topics feed.
