@@ -33,7 +33,7 @@ func (l *letterBoxes) box(lake store.Bucket, cfg *config.Sink, table string) *de
 func (l *letterBoxes) make(lake store.Bucket, cfg *config.Sink, scope string, p deadletter.Producer) *deadletter.Box {
 	return deadletter.New(deadletter.Options{
 		Connector: cfg.Name, Scope: scope, Bucket: lake, Tables: l.rt.tables, Topic: cfg.DLQTopic, Headers: cfg.DLQHeaders,
-		Producer: p, Logger: l.rt.log,
+		Producer: p, Log: cfg.ErrorsLog, LogPlace: cfg.ErrorsLogDetails, Logger: l.rt.log,
 	})
 }
 

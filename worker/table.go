@@ -344,12 +344,13 @@ func (t *tableRun) collect(ctx context.Context, x *follower, version int64, more
 func (t *tableRun) letters(table string) func(context.Context, []connectors.DeadLetter) error {
 	var box *deadletter.Box
 	return func(ctx context.Context, ls []connectors.DeadLetter) error {
-		if t.cfg.ErrorsTolerance == "none" && len(ls) > 0 {
-			return commit.Permanent(fmt.Errorf("record %s is a dead letter, and errors.tolerance is none: %s", ls[0].Record.EventID(), ls[0].Reason))
-		}
 		if box == nil {
 			box = t.u.rt.letters.box(t.lake, t.cfg, table)
 		}
-		return box.Write(ctx, ls, nil)
+		err := box.Write(ctx, ls, nil)
+		if err == nil && t.cfg.ErrorsTolerance == "none" && len(ls) > 0 {
+			err = commit.Permanent(fmt.Errorf("record %s is a dead letter, and errors.tolerance is none: %s", ls[0].Record.EventID(), ls[0].Reason))
+		}
+		return err
 	}
 }

@@ -60,15 +60,15 @@ func (r *Registry) framework(p *Plugin, d Defaults) defs {
 			Doc: "Aliases for the transformations to be applied to records.", Default: text(""), check: uniqueAliases},
 		{Name: "predicates", Type: List, Group: groupPredicates, Order: 13, Width: WidthLong, Importance: Low, DisplayName: "Predicates",
 			Doc: "Aliases for the predicates used by transformations.", Default: text(""), check: uniqueAliases},
-		with(common("config.action.reload", String, 14, WidthMedium, Low, "Reload Action", "What to do when the value behind a ${file:…} reference changes: restart the connector's tasks, or none."), func(x *Definition) {
+		with(common("config.action.reload", String, 14, WidthMedium, Low, "Reload Action", "Accepted for compatibility: what ${file:…} and ${env:…} stand for is read when a task starts. Restart the connector after a change."), func(x *Definition) {
 			x.Default, x.check = text("restart"), oneOf("none", "restart")
 		}),
-		errorsKey("errors.retry.timeout", Long, 1, WidthMedium, "Retry Timeout for Errors", "How long in milliseconds a failed operation is tried again. 0: not at all, -1: for ever.", text("0"), nil),
-		errorsKey("errors.retry.delay.max.ms", Long, 2, WidthMedium, "Maximum Delay Between Retries for Errors", "The longest pause between two tries, in milliseconds.", text("60000"), nil),
+		errorsKey("errors.retry.timeout", Long, 1, WidthMedium, "Retry Timeout for Errors", "Accepted for compatibility: what fails for a moment, in the broker or the lake, is tried again for as long as it takes.", text("0"), nil),
+		errorsKey("errors.retry.delay.max.ms", Long, 2, WidthMedium, "Maximum Delay Between Retries for Errors", "Accepted for compatibility: pauses between tries grow to ten seconds at most.", text("60000"), nil),
 		errorsKey("errors.tolerance", String, 3, WidthShort, "Error Tolerance", "What a record that cannot be used does. 'all': it is kept, with its reason, in the dead letters, and the stream goes on. "+
 			"'none': it is kept there too, and its task fails.", def("errors.tolerance", "none"), oneOf("none", "all")),
-		errorsKey("errors.log.enable", Boolean, 4, WidthShort, "Log Errors", "Write each such record's place and reason to the log.", text("false"), nil),
-		errorsKey("errors.log.include.messages", Boolean, 5, WidthShort, "Log Error Details", "Add topic, partition, offset and timestamp to that line. Keys and values are never logged.", text("false"), nil),
+		errorsKey("errors.log.enable", Boolean, 4, WidthShort, "Log Errors", "Write the stage and the reason of each dead letter to the log. A reason may quote some bytes of the record.", text("false"), nil),
+		errorsKey("errors.log.include.messages", Boolean, 5, WidthShort, "Log Error Details", "Add topic, partition, offset and timestamp to that line.", text("false"), nil),
 		with(common("topics", List, 4, WidthLong, High, "Topics", "List of topics to consume, separated by commas"), func(x *Definition) {
 			x.Default, x.check = text(""), topicNames
 		}),

@@ -77,16 +77,12 @@ func (e *evaluation) sink() (*Sink, error) {
 		EvolveAdd: evolve("add"), EvolveWiden: evolve("widen"), EvolveDrop: evolve("drop"), EvolveType: evolve("type"),
 		UnavailablePlaceholder: get("unavailable.value.placeholder").text, CDCAbsent: get("cdc.absent").text,
 
-		ErrorsTolerance: get("errors.tolerance").text, ErrorsRetryTimeout: ms("errors.retry.timeout"), ErrorsRetryMaxDelay: ms("errors.retry.delay.max.ms"),
-		ErrorsLog: yes("errors.log.enable"), ErrorsLogDetails: yes("errors.log.include.messages"),
+		ErrorsTolerance: get("errors.tolerance").text,
+		ErrorsLog:       yes("errors.log.enable"), ErrorsLogDetails: yes("errors.log.include.messages"),
 		DLQTopic: get("errors.deadletterqueue.topic.name").text, DLQReplication: int16(get("errors.deadletterqueue.topic.replication.factor").num),
 		DLQHeaders: yes("errors.deadletterqueue.context.headers.enable"),
 
 		ConsumerOverride: e.under("consumer.override."), ProducerOverride: e.under("producer.override."), AdminOverride: e.under("admin.override."),
-		ReloadOnChange: get("config.action.reload").text == "restart",
-	}
-	if get("errors.retry.timeout").num < 0 {
-		s.ErrorsRetryTimeout = -1
 	}
 	s.GroupID = s.ConsumerOverride["group.id"]
 	if s.GroupID == "" {

@@ -59,14 +59,12 @@ type Sink struct {
 	UnavailablePlaceholder string // unavailable.value.placeholder, default __debezium_unavailable_value
 	CDCAbsent              string // cdc.absent: null, unchanged, or empty for the format's default
 
-	ErrorsTolerance     string        // all, none
-	ErrorsRetryTimeout  time.Duration // 0: no retry, negative: for ever
-	ErrorsRetryMaxDelay time.Duration
-	ErrorsLog           bool // errors.log.enable
-	ErrorsLogDetails    bool // errors.log.include.messages
-	DLQReplication      int16
-	DLQTopic            string // errors.deadletterqueue.topic.name
-	DLQHeaders          bool   // errors.deadletterqueue.context.headers.enable
+	ErrorsTolerance  string // all, none
+	ErrorsLog        bool   // errors.log.enable
+	ErrorsLogDetails bool   // errors.log.include.messages
+	DLQReplication   int16
+	DLQTopic         string // errors.deadletterqueue.topic.name
+	DLQHeaders       bool   // errors.deadletterqueue.context.headers.enable
 
 	// ConsumerOverride holds the consumer.override.* properties without the prefix.
 	ConsumerOverride map[string]string
@@ -74,8 +72,6 @@ type Sink struct {
 	ProducerOverride, AdminOverride map[string]string
 	// GroupID is consumer.override.group.id or connect-<name>: where the offset mirror goes.
 	GroupID string
-	// ReloadOnChange is config.action.reload: restart tasks when a secret behind a reference has changed.
-	ReloadOnChange bool
 
 	topics *regexp.Regexp    // of TopicsRegex, for whole names
 	stages map[string]string // what Chain compiles, references resolved

@@ -161,7 +161,7 @@ func (p *Partition) Add(ctx context.Context, b kafka.Batch) error {
 		}
 		n, err := p.addSome(records)
 		if err != nil {
-			return err
+			return p.keep(ctx, err)
 		}
 		records = records[n:]
 	}
@@ -175,6 +175,27 @@ func (p *Partition) Add(ctx context.Context, b kafka.Batch) error {
 		p.buf.to = p.next // offsets without records are jumped over by the txn
 	}
 	return nil
+}
+
+// intolerable is the error of a record that cannot be decoded where none may be (errors.tolerance=none).
+type intolerable struct{ letter connectors.DeadLetter }
+
+func (e *intolerable) Error() string {
+	return fmt.Sprintf("record %s is a dead letter, and errors.tolerance is none: %s", e.letter.Record.EventID(), e.letter.Reason)
+}
+
+// keep writes the letter of a record that ends the partition, which is then the end of it.
+func (p *Partition) keep(ctx context.Context, err error) error {
+	var bad *intolerable
+	if !errors.As(err, &bad) {
+		return err
+	}
+	if p.a.o.DeadLetters != nil {
+		if err := p.a.o.DeadLetters.Write(ctx, []connectors.DeadLetter{bad.letter}, nil); err != nil {
+			return err
+		}
+	}
+	return commit.Permanent(bad)
 }
 
 // addSome takes records until the chunk is full. It gives how many it took.
@@ -234,7 +255,7 @@ func (p *Partition) addOne(buf *part, rec *connectors.Record) error {
 			return commit.Retry(fmt.Errorf("decode %s: %w", rec.EventID(), err))
 		}
 		if p.a.o.FailOnPoison {
-			return fmt.Errorf("record %s is a dead letter, and errors.tolerance is none: %w", rec.EventID(), err)
+			return &intolerable{poison.Letter(rec, p.a.o.Connector)}
 		}
 		buf.letters = append(buf.letters, poison.Letter(rec, p.a.o.Connector))
 		p.a.stats.poison.Add(1)

@@ -50,8 +50,10 @@ type Options struct {
 	Topic    string
 	Headers  bool
 	Producer Producer
-	Logger   *slog.Logger
-	Now      func() time.Time
+	// Log has a line of each letter written to the log (errors.log.enable), LogPlace with where its record is (errors.log.include.messages).
+	Log, LogPlace bool
+	Logger        *slog.Logger
+	Now           func() time.Time
 }
 
 // Box takes the dead letters of one connector. It is safe for concurrent use.
@@ -153,7 +155,23 @@ func (b *Box) Write(ctx context.Context, letters []connectors.DeadLetter, ranges
 		}
 		break
 	}
+	b.log(letters)
 	return b.produce(ctx, letters)
+}
+
+// log writes the lines that errors.log.enable asks for.
+func (b *Box) log(letters []connectors.DeadLetter) {
+	if !b.o.Log {
+		return
+	}
+	for i := range letters {
+		l := &letters[i]
+		args := []any{"connector", l.Connector, "stage", l.Stage, "class", l.Class, "reason", l.Reason}
+		if b.o.LogPlace {
+			args = append(args, "topic", l.Record.Topic, "partition", l.Record.Partition, "offset", l.Record.Offset, "timestamp", l.Record.TimestampMs)
+		}
+		b.o.Logger.Error("a record became a dead letter", args...)
+	}
 }
 
 // append commits the letters that the table does not have.
