@@ -2,7 +2,6 @@ package silver
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"runtime"
@@ -13,9 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
-	"sluice.io/sluice/worker/silver/evolve"
 	"sluice.io/sluice/worker/silver/fold"
 	"sluice.io/sluice/worker/silver/index"
 	"sluice.io/sluice/worker/silver/state"
@@ -41,10 +38,12 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 		return nil, fmt.Errorf("build the key index: %w", err)
 	}
 	b.bulk.Done()
-	if err := m.loadTombs(ctx, x, &b.newest); err != nil {
+	if err := m.loadTombs(ctx, x); err != nil {
 		return nil, err
 	}
-	m.observeTable(snap, &b.newest)
+	if err := m.observeRows(ctx, snap, x, &b.newest); err != nil {
+		return nil, err
+	}
 	m.past = b.past
 	m.stats.Rebuilds++
 	m.log.Info("key index built", "version", snap.Version, "rows", x.LiveRows()+m.past.Len(), "tombstones", x.Tombstones(),
@@ -118,9 +117,9 @@ func (f *fileKeys) see(o uint32, k rowKey) error {
 			return err
 		}
 	}
-	f.newest.see(k.st)
+	f.newest.see(reached{st: k.st, file: o, row: k.row})
 	if k.ended {
-		f.newest.see(k.end)
+		f.newest.see(reached{st: k.end, file: o, row: k.row, ended: true})
 		f.b.mu.Lock()
 		defer f.b.mu.Unlock()
 		f.b.past.Add(k.h, index.SpotAt(k.st, o, k.row))
@@ -170,7 +169,7 @@ func (b *builder) compact() ([]fold.Hash, error) {
 }
 
 // loadTombs puts the tombstones of the state into the index, unless their key has been there again since.
-func (m *Merger) loadTombs(ctx context.Context, x *index.Index, seen *maxima) error {
+func (m *Merger) loadTombs(ctx context.Context, x *index.Index) error {
 	return m.store.Tombs(ctx, m.state, func(tombs []state.Tomb) error {
 		for i := range tombs {
 			t := &tombs[i]
@@ -178,7 +177,6 @@ func (m *Merger) loadTombs(ctx context.Context, x *index.Index, seen *maxima) er
 			if err != nil {
 				return fmt.Errorf("tombstone: %w", err)
 			}
-			seen.see(st)
 			g := index.Grave{Stamp: st, AtMs: t.AtMs}
 			if t.Add != "" {
 				if g.Add, err = fold.Parse(string(t.Add)); err != nil {
@@ -222,57 +220,4 @@ func (m *Merger) loadRemoval(x *index.Index, h fold.Hash, g index.Grave) {
 	} else {
 		x.Insert(x.Bury(h, g))
 	}
-}
-
-// observeTable tells the lineages what was merged before, so that they know a source that begins anew from one that
-// repeats itself.
-func (m *Merger) observeTable(snap *delta.Snapshot, seen *maxima) {
-	topics := map[string]bool{}
-	for k := range m.state.Lineages.Parts {
-		topics[k.Topic] = true
-	}
-	if len(topics) == 1 {
-		for k, p := range m.state.Lineages.Parts {
-			if at, ok := seen.get(uint32(k.Partition)); ok {
-				p.Observe(at.Epoch, at.Pos)
-			}
-		}
-	}
-	var times []string // by their names in statistics
-	for i := range snap.Schema().Fields {
-		if f := &snap.Schema().Fields[i]; f.Name == evolve.ColTimestamp || f.Name == evolve.ColEnd {
-			times = append(times, columnar.PhysicalName(f, m.mapping()))
-		}
-	}
-	newest := int64(0)
-	for a := range snap.Files() {
-		var s struct {
-			Max map[string]json.RawMessage `json:"maxValues"`
-		}
-		if json.Unmarshal([]byte(a.Stats), &s) != nil {
-			continue
-		}
-		for _, col := range times {
-			var text string
-			if json.Unmarshal(s.Max[col], &text) != nil {
-				continue
-			}
-			if t, err := time.Parse(time.RFC3339, text); err == nil {
-				newest = max(newest, t.UnixNano()+int64(time.Millisecond)) // statistics are cut off to ms
-			}
-		}
-	}
-	for i := range m.state.Ends {
-		newest = max(newest, m.state.Ends[i].Us*int64(time.Microsecond))
-	}
-	for i := range m.state.Tombs {
-		newest = max(newest, m.state.Tombs[i].AtMs*int64(time.Millisecond))
-	}
-	for i := range m.state.Segments {
-		newest = max(newest, m.state.Segments[i].NewestMs*int64(time.Millisecond))
-	}
-	for _, t := range m.state.Truncates { // what they took away tells nothing any more
-		newest = max(newest, t.AtMs*int64(time.Millisecond))
-	}
-	m.state.Lineages.ObserveTs(newest)
 }

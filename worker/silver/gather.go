@@ -75,6 +75,7 @@ type work struct {
 	dels      []deletion
 	gone      map[uint32]*bitmap
 	stateNew  bool // the durable state changed
+	reached   bool // partitions are further than before
 	keyBuf    []byte
 	newTombs  []state.Tomb
 	nowMs     int64
@@ -203,6 +204,7 @@ func (w *work) stamp(c *connectors.Change, p *partition) fold.Stamp {
 	if p.lin.Epoch != was.Epoch || p.lin.Lineage != was.Lineage {
 		w.stateNew = true
 	}
+	w.reached = w.reached || p.lin.MaxPos != was.MaxPos
 	return fold.StampOf(c, epoch, p.gen)
 }
 

@@ -177,6 +177,7 @@ func (w *work) run(ctx context.Context) (Result, bool, error) {
 		m.loaded = false
 		return w.res, false, err
 	}
+	w.stateNew = w.stateNew || w.reached && w.state.Lineages.Many()
 	w.res.Took.Fold = m.now().Sub(start)
 	w.res.Upserted = len(w.winners)
 	if len(w.feeds) == 0 && !w.partial {

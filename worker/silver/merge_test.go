@@ -299,6 +299,82 @@ func TestRepeatsAfterManyDeletes(t *testing.T) {
 	}
 }
 
+// What a connector repeats is known to be old after a restart also where a table has more columns than statistics are kept of. Was: the second
+// repeated event began a new epoch, so that those of a partition that lags were stale.
+func TestRepeatsIntoAWideTable(t *testing.T) {
+	t.Parallel()
+	var wide []any
+	for i := range 40 {
+		wide = append(wide, fmt.Sprintf("c%02d", i), text("x"))
+	}
+	in := func(off int64) (out []connectors.Change) {
+		for i := range int64(5) {
+			c := rec(cOp, off+i, i, wide...)
+			c.Position, c.SourceTsNs = benchPosition(uint64(100+i)*8, 2), (100+i)*1e9
+			out = append(out, c)
+		}
+		return out
+	}
+	x := newBench(t, nil)
+	x.merge(in(1)...)
+	x.reopen(nil)
+	x.merge(in(10)...)
+	late := at(rec(uOp, 1, 4, wide...), 1)
+	late.Position, late.SourceTsNs = benchPosition(105*8, 2), 105e9
+	x.merge(late)
+	for _, l := range canonicalRows(t, x.b, "silver/t") {
+		if !strings.Contains(l, `"_cdc_sequence":"AAAAAQ`) {
+			t.Fatalf("not of the first epoch: %s", l)
+		}
+	}
+}
+
+// A source that names no log fails over while one of its partitions lags behind in time, and the owner is opened anew: that partition finds the new log all
+// the same, by where it was itself. Was: after a restart all partitions counted as having been where the furthest was.
+func TestNewLogOfThePartitionThatLags(t *testing.T) {
+	t.Parallel()
+	for name, again := range map[string]bool{"without a restart": false, "after a restart": true} {
+		x := newBench(t, nil)
+		on := func(part int32, off int64, pos uint64, ts int64, id int64, a string) connectors.Change {
+			c := at(rec(uOp, off, id, "a", text(a)), part)
+			c.Position, c.SourceTsNs = benchPosition(pos, 2), ts*1e9
+			return c
+		}
+		x.merge(on(0, 1, 900, 100, 1, "old log"), on(0, 2, 990, 200, 2, "old log"), on(1, 1, 910, 110, 3, "old log"))
+		if again {
+			x.reopen(nil)
+		}
+		x.merge(on(1, 2, 10, 150, 3, "new log"))
+		if again {
+			x.reopen(nil)
+		}
+		x.merge(on(0, 3, 20, 210, 1, "new log"))
+		if got := x.rows(); got != `{"a":"new log","id":1}`+"\n"+`{"a":"new log","id":3}`+"\n"+`{"a":"old log","id":2}` {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+}
+
+// Two fail-overs of a source that names no log lie in one backlog, and one partition is read to its end before the other: what the other has of the log between
+// them is of the log between them, whatever the positions. Was: it counted as of the first log, and a truncate in the second one took it away.
+func TestTwoFailOversReadOnePartitionFirst(t *testing.T) {
+	t.Parallel()
+	x := newBench(t, nil)
+	on := func(part int32, off int64, pos uint64, ts int64, id int64, a string) connectors.Change {
+		c := at(rec(uOp, off, id, "a", text(a)), part)
+		c.Position, c.SourceTsNs = benchPosition(pos, 2), ts*1e9
+		return c
+	}
+	x.merge(on(0, 1, 900, 100, 1, "first log"), on(1, 1, 10, 101, 2, "first log"))
+	cut := on(0, 2, 500, 200, 0, "")
+	cut.Kind, cut.Op, cut.Key, cut.After = connectors.TruncateTable, connectors.Truncate, connectors.Row{}, connectors.Row{}
+	x.merge(cut, on(0, 3, 100, 300, 1, "third log"))
+	x.reopen(nil)
+	x.merge(on(1, 2, 510, 201, 2, "second log"), on(1, 3, 520, 202, 3, "second log"), on(2, 1, 530, 203, 4, "second log"))
+	x.merge(on(1, 4, 110, 301, 2, "third log"), on(2, 2, 111, 302, 4, "third log"))
+	x.want(`{"a":"second log","id":3}`, `{"a":"third log","id":1}`, `{"a":"third log","id":2}`, `{"a":"third log","id":4}`)
+}
+
 // D5: a new epoch by command makes what comes then newer than all there is, whatever its position, also with an owner that is
 // running, which keeps what it had merged.
 func TestEpochByCommand(t *testing.T) {

@@ -133,7 +133,7 @@ func (m *Merger) load(ctx context.Context) error {
 			if m.state == nil {
 				m.state = state.New()
 			}
-			if err := m.loadTombs(ctx, m.idx, &maxima{}); err != nil {
+			if err := m.loadTombs(ctx, m.idx); err != nil {
 				return err
 			}
 			m.remembered()

@@ -18,8 +18,8 @@ const FirstEpoch = 1
 //     repeats itself after a restart shows falling positions too, but its times are old ones.
 //
 // Each partition decides in its own order; a flip that one partition has shown is taken over by the others for events
-// from that time on. What must survive a restart is in Sources and Parts and goes to the lake with the table's state; the
-// highest positions and times are given again by Observe.
+// from that time on. All of it goes to the lake with the table's state. A state is not written with each merge: what the
+// rows of later ones reached is given again by Observe.
 type Lineages struct {
 	Sources map[string]*SourceLineage
 	Parts   map[PartKey]*PartLineage
@@ -36,11 +36,18 @@ type SourceLineage struct {
 	// Cur is the newest epoch; FromTs the source time of the first event seen in it.
 	Cur    uint32
 	FromTs int64
+	// Starts are the source times at which the epochs behind the first one began, oldest first, where events name no lineage.
+	Starts []EpochStart
 	// Names are the lineages seen, with their epochs.
 	Names []LineageName
+	// MaxPos is the highest position in the newest epoch.
+	MaxPos string
+}
 
-	maxPos string
-	maxTs  int64
+// EpochStart tells when an epoch began: the lowest source time, in ns, that a partition has shown when it found out.
+type EpochStart struct {
+	Epoch uint32
+	Ts    int64
 }
 
 // LineageName assigns a lineage to an epoch.
@@ -56,9 +63,9 @@ type PartLineage struct {
 	// belongs to the epoch before.
 	OldTs   int64
 	Lineage string
-
-	maxPos string
-	maxTs  int64
+	// MaxPos is the highest position in the epoch, MaxTs the highest source time of all, in ns.
+	MaxPos string
+	MaxTs  int64
 }
 
 // NewLineages gives an empty one.
@@ -71,7 +78,7 @@ func (l *Lineages) Clone() *Lineages {
 	out := NewLineages()
 	for k, v := range l.Sources {
 		c := *v
-		c.Names = slices.Clone(v.Names)
+		c.Names, c.Starts = slices.Clone(v.Names), slices.Clone(v.Starts)
 		out.Sources[k] = &c
 	}
 	for k, v := range l.Parts {
@@ -102,36 +109,47 @@ func (l *Lineages) Source(name string) *SourceLineage {
 	return s
 }
 
-// Observe tells of an event that was merged before, in a row or tombstone of the table: what the partition reached.
-func (p *PartLineage) Observe(epoch uint32, pos string) {
-	if epoch == p.Epoch || p.Epoch == 0 {
-		p.maxPos = max(p.maxPos, pos)
+// Reached tells that the partition was at a position, or behind it, before.
+func (p *PartLineage) Reached(at Stamp) bool { return at.Epoch != p.Epoch || at.Pos <= p.MaxPos }
+
+// Observe tells of an event that was merged before, by a row of the table: what the partition reached. ts is in ns.
+func (p *PartLineage) Observe(at Stamp, ts int64) {
+	if !p.Reached(at) {
+		p.MaxPos, p.MaxTs = at.Pos, max(p.MaxTs, ts)
 	}
 }
 
-// ObserveTs tells the highest source time among all events merged before.
-func (l *Lineages) ObserveTs(ts int64) {
-	for _, p := range l.Parts {
-		p.maxTs = max(p.maxTs, ts)
-	}
+// Observed tells that all rows were observed.
+func (l *Lineages) Observed() {
 	for _, s := range l.Sources {
-		s.maxTs = max(s.maxTs, ts)
 		for _, p := range l.Parts {
-			if p.Epoch == s.Cur || p.Epoch == 0 {
-				s.maxPos = max(s.maxPos, p.maxPos)
+			if p.Epoch == s.Cur && !l.Many() {
+				s.MaxPos = max(s.MaxPos, p.MaxPos)
 			}
 		}
 	}
+}
+
+// Many tells that several sources or topics feed the table, so that a sequence does not tell which of them reached it.
+func (l *Lineages) Many() bool {
+	topic := ""
+	for k := range l.Parts {
+		if topic != "" && k.Topic != topic {
+			return true
+		}
+		topic = k.Topic
+	}
+	return len(l.Sources) > 1
 }
 
 // Raise begins a new epoch for a source by command: all events from now on belong to it.
 func (l *Lineages) Raise(source string) uint32 {
 	s := l.Source(source)
 	s.Cur++
-	s.FromTs, s.maxPos = 0, ""
-	s.Names = nil
+	s.FromTs, s.MaxPos = 0, ""
+	s.Names, s.Starts = nil, nil
 	for _, p := range l.Parts {
-		p.Epoch, p.maxPos, p.Lineage, p.OldTs = s.Cur, "", "", 0
+		p.Epoch, p.MaxPos, p.Lineage, p.OldTs = s.Cur, "", "", 0
 	}
 	return s.Cur
 }
@@ -140,8 +158,8 @@ func (l *Lineages) Raise(source string) uint32 {
 func (s *SourceLineage) Assign(p *PartLineage, c *connectors.Change) (epoch uint32, flipped bool) {
 	if p.Epoch == 0 {
 		p.Epoch = s.Cur
-		if c.Lineage == "" && s.Cur > FirstEpoch && s.FromTs != 0 && c.SourceTsNs != 0 && c.SourceTsNs < s.FromTs {
-			p.Epoch = s.Cur - 1
+		if c.Lineage == "" && c.SourceTsNs != 0 {
+			p.Epoch = s.epochAt(c.SourceTsNs)
 		}
 	}
 	pos, ts := string(c.Position), c.SourceTsNs
@@ -156,11 +174,11 @@ func (s *SourceLineage) Assign(p *PartLineage, c *connectors.Change) (epoch uint
 		if old, e := s.byName(p, name, pos, ts); old {
 			return e, false
 		} else if e != p.Epoch {
-			flipped = e == s.Cur && s.FromTs == ts && s.maxPos == ""
+			flipped = e == s.Cur && s.FromTs == ts && s.MaxPos == ""
 			p.flip(e)
 		}
 		p.Lineage = name
-	} else if p.maxPos != "" && pos < p.maxPos && ts > p.maxTs && p.maxTs != 0 {
+	} else if p.MaxPos != "" && pos < p.MaxPos && ts > p.MaxTs && p.MaxTs != 0 {
 		e := p.Epoch + 1
 		if e > s.Cur {
 			s.begin(ts)
@@ -168,17 +186,21 @@ func (s *SourceLineage) Assign(p *PartLineage, c *connectors.Change) (epoch uint
 				s.setName(name, e)
 			}
 			flipped = true
+		} else if name == "" {
+			s.since(e, ts)
 		}
 		p.flip(e)
-	} else if name == "" && p.Epoch < s.Cur && s.FromTs != 0 && ts >= s.FromTs {
-		p.flip(s.Cur)
+	} else if name == "" && ts != 0 {
+		if e := s.epochAt(ts); e > p.Epoch {
+			p.flip(e)
+		}
 	}
 	if c.Lineage == "" && p.OldTs != 0 && ts != 0 && ts <= p.OldTs {
-		return p.Epoch - 1, false
+		return min(p.Epoch-1, s.epochAt(ts)), false
 	}
-	p.maxPos, p.maxTs = max(p.maxPos, pos), max(p.maxTs, ts)
+	p.MaxPos, p.MaxTs = max(p.MaxPos, pos), max(p.MaxTs, ts)
 	if p.Epoch == s.Cur {
-		s.maxPos, s.maxTs = max(s.maxPos, pos), max(s.maxTs, ts)
+		s.MaxPos = max(s.MaxPos, pos)
 	}
 	return p.Epoch, flipped
 }
@@ -199,13 +221,13 @@ func (s *SourceLineage) byName(p *PartLineage, name, pos string, ts int64) (old 
 	switch {
 	case len(s.Names) == 0:
 		s.setName(name, s.Cur)
-		if s.FromTs == 0 && s.maxPos == "" {
+		if s.FromTs == 0 && s.MaxPos == "" {
 			s.FromTs = ts // what another lineage did before is older: its partition lags behind
 		}
 	case ts != 0 && s.FromTs != 0 && ts < s.FromTs:
 		s.setName(name, s.Cur-1)
 		return true, s.Cur - 1
-	case pos >= s.maxPos:
+	case pos >= s.MaxPos:
 		// Another server that goes on in the same order of positions: no new epoch is needed.
 		s.setName(name, s.Cur)
 	default:
@@ -217,7 +239,35 @@ func (s *SourceLineage) byName(p *PartLineage, name, pos string, ts int64) (old 
 
 func (s *SourceLineage) begin(ts int64) {
 	s.Cur++
-	s.FromTs, s.maxPos = ts, ""
+	s.FromTs, s.MaxPos = ts, ""
+	s.Starts = append(s.Starts[max(0, len(s.Starts)-maxStarts+1):], EpochStart{s.Cur, ts})
+}
+
+// maxStarts is how many epochs back events are told by their time.
+const maxStarts = 16
+
+// epochAt gives the epoch at a source time: also of an event of a partition that was read behind those that have shown later ones.
+func (s *SourceLineage) epochAt(ts int64) uint32 {
+	e := s.Cur
+	if len(s.Starts) == 0 && e > FirstEpoch && ts < s.FromTs { // states of earlier releases
+		return e - 1
+	}
+	for i := len(s.Starts) - 1; i >= 0; i-- {
+		if e = s.Starts[i].Epoch; ts >= s.Starts[i].Ts {
+			return e
+		}
+		e--
+	}
+	return e
+}
+
+// since tells that an epoch which another partition has shown began earlier than that did.
+func (s *SourceLineage) since(e uint32, ts int64) {
+	for i := range s.Starts {
+		if s.Starts[i].Epoch == e {
+			s.Starts[i].Ts = min(s.Starts[i].Ts, ts)
+		}
+	}
 }
 
 func (s *SourceLineage) setName(name string, e uint32) {
@@ -231,5 +281,5 @@ func (s *SourceLineage) setName(name string, e uint32) {
 }
 
 func (p *PartLineage) flip(e uint32) {
-	p.Epoch, p.OldTs, p.maxPos = e, p.maxTs, ""
+	p.Epoch, p.OldTs, p.MaxPos = e, p.MaxTs, ""
 }

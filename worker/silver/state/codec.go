@@ -222,6 +222,8 @@ func (s *State) Encode() []byte {
 			}
 		}
 	})
+	section(12, func(e *enc) { encodeReached(e, s.Lineages) })
+	section(13, func(e *enc) { encodeEpochs(e, s.Lineages) })
 	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
 }
 
@@ -278,6 +280,11 @@ func (s *State) item(in *dec, id uint64) {
 		if i < uint64(len(s.Truncates)) {
 			s.Truncates[i].Us = us
 		}
+	case 12:
+		p := s.Lineages.Part(in.str(), int32(in.i()))
+		p.MaxPos, p.MaxTs = in.str(), in.i()
+	case 13:
+		decodeEpochs(in, s.Lineages)
 	default:
 		in.b = "" // of a later release that older ones may pass over
 	}
@@ -298,39 +305,6 @@ func open(data []byte, magic string) (*dec, error) {
 	return d, d.err
 }
 
-func encodeLineages(e *enc, l *fold.Lineages) {
-	if len(l.Sources) == 0 && len(l.Parts) == 0 {
-		return
-	}
-	names := make([]string, 0, len(l.Sources))
-	for n := range l.Sources {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	e.u(uint64(len(names)))
-	for _, n := range names {
-		s := l.Sources[n]
-		e.str(n)
-		e.u(uint64(s.Cur))
-		e.i(s.FromTs)
-		e.u(uint64(len(s.Names)))
-		for _, x := range s.Names {
-			e.str(x.Name)
-			e.u(uint64(x.Epoch))
-		}
-	}
-	parts := sortedParts(l.Parts)
-	e.u(uint64(len(parts)))
-	for _, k := range parts {
-		p := l.Parts[k]
-		e.str(k.Topic)
-		e.i(int64(k.Partition))
-		e.u(uint64(p.Epoch))
-		e.i(p.OldTs)
-		e.str(p.Lineage)
-	}
-}
-
 func sortedParts[V any](m map[fold.PartKey]V) []fold.PartKey {
 	parts := make([]fold.PartKey, 0, len(m))
 	for k := range m {
@@ -343,21 +317,6 @@ func sortedParts[V any](m map[fold.PartKey]V) []fold.PartKey {
 		return int(a.Partition) - int(b.Partition)
 	})
 	return parts
-}
-
-func decodeLineages(d *dec, l *fold.Lineages) {
-	for n := d.n(); n > 0 && d.err == nil; n-- {
-		s := l.Source(d.str())
-		s.Cur, s.FromTs = uint32(d.u()), d.i()
-		for k := d.n(); k > 0 && d.err == nil; k-- {
-			s.Names = append(s.Names, fold.LineageName{Name: d.str(), Epoch: uint32(d.u())})
-		}
-	}
-	for n := d.n(); n > 0 && d.err == nil; n-- {
-		topic := d.str()
-		p := l.Part(topic, int32(d.i()))
-		p.Epoch, p.OldTs, p.Lineage = uint32(d.u()), d.i(), d.str()
-	}
 }
 
 func (e *enc) tomb(t *Tomb) {

@@ -87,6 +87,28 @@ func TestStateGolden(t *testing.T) {
 	}
 }
 
+func TestReachedGolden(t *testing.T) {
+	s := New()
+	src := s.Lineages.Source("shop")
+	src.Cur, src.FromTs, src.MaxPos, src.Starts = 3, 9, "high", []fold.EpochStart{{Epoch: 2, Ts: -4}, {Epoch: 3, Ts: 9}}
+	p := s.Lineages.Part("t", 3)
+	p.Epoch, p.MaxPos, p.MaxTs = 3, "high", 1790000000000000000
+	if got := hex.EncodeToString(s.Encode()); got != goldenReached {
+		t.Fatalf("the bytes changed:\n%s", got)
+	}
+	b, err := hex.DecodeString(goldenReached)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(s.Lineages, got.Lineages); d != "" {
+		t.Fatal(d)
+	}
+}
+
 func TestStoreMergesSegmentsAndCleansUp(t *testing.T) {
 	ctx := context.Background()
 	b := mem.New("lake")
