@@ -181,7 +181,7 @@ func TestPlans(t *testing.T) {
 	})
 }
 
-// TestPlanProperties: whatever the world, a plan leaves nothing homeless, empties draining nodes, does not touch what
+// TestPlanProperties: whatever the world, a plan leaves nothing homeless, empties draining nodes, takes nothing from others unless it is to balance them, does not touch what
 // is on its way, is the same twice, and settles: after it has been carried out there is nothing more to do.
 func TestPlanProperties(t *testing.T) {
 	t.Parallel()
@@ -219,6 +219,11 @@ func TestPlanProperties(t *testing.T) {
 		rand.New(rand.NewPCG(1, 2)).Shuffle(len(in.Tasks), func(i, j int) { in.Tasks[i], in.Tasks[j] = in.Tasks[j], in.Tasks[i] })
 		if again := Plan(in); !slices.Equal(moves, again) {
 			t.Fatalf("two plans for one world:\n%v\n%v", moves, again)
+		}
+		for _, mv := range Plan(w.input(false)) { // as when a node has died: what the others do goes on
+			if _, alive := w.nodes[mv.From]; alive && !w.nodes[mv.From] {
+				t.Fatalf("task %s is taken from node %s, which is well", mv.Task, mv.From)
+			}
 		}
 		seen := map[ownership.TaskID]bool{}
 		for _, mv := range moves {

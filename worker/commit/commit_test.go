@@ -131,6 +131,22 @@ type lying struct {
 	store.Bucket
 	mu   sync.Mutex
 	plan []bool // took effect?
+	dark bool   // reads fail
+}
+
+func (l *lying) Get(ctx context.Context, key string) ([]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dark {
+		return nil, errors.New("the line is cut")
+	}
+	return l.Bucket.Get(ctx, key)
+}
+
+func (l *lying) set(plan []bool, dark bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.plan, l.dark = plan, dark
 }
 
 func (l *lying) PutIfAbsent(ctx context.Context, key string, data []byte) error {
@@ -153,18 +169,22 @@ func (l *lying) PutIfAbsent(ctx context.Context, key string, data []byte) error 
 func TestUnknownOutcomesAreSettledByReading(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	for _, plan := range [][]bool{{true}, {false}, {false, true}, {true, false}, {false, false, false}} {
+	never := make([]bool, 8)            // longer than a commit tries: it ends as unknown and has not happened
+	landed := append(never[:5:5], true) // it has happened, and nobody can look until the next call
+	for _, plan := range [][]bool{{true}, {false}, {false, true}, {true, false}, {false, false, false}, never, landed} {
 		b := &lying{Bucket: mem.New("lake")}
 		ts := NewTables(nil)
 		table := open(t, ts, b)
-		b.mu.Lock()
-		b.plan = plan
-		b.mu.Unlock()
+		b.set(plan, len(plan) == len(landed))
 		var err error
 		for range len(plan) + 1 {
-			if _, err = ts.Append(ctx, table, appendOf("f", -1, 1)); err == nil || !Transient(err) {
+			_, err = ts.Append(ctx, table, appendOf("f", -1, 1))
+			if err == nil || !Transient(err) {
 				break
 			}
+			b.mu.Lock()
+			b.dark = false
+			b.mu.Unlock()
 		}
 		if err != nil {
 			t.Errorf("plan %v: %v", plan, err)
