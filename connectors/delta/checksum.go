@@ -25,8 +25,8 @@ type Checksum struct {
 	InCommitTimestamp  *int64
 	SetTransactions    []*Txn // nil: not said
 	Domains            []*DomainMetadata
-	Protocol           *Protocol
-	Metadata           *Metadata
+	Protocol           *Protocol // nil: not said, as by writers from before the protocol asked for it
+	Metadata           *Metadata // likewise
 }
 
 // WriteChecksum writes the checksum of a snapshot beside its commit, unless there is one. It costs the same for any size of
@@ -115,7 +115,7 @@ func parseChecksum(data []byte) (*Checksum, error) {
 	c := &Checksum{TxnID: f.str("txnId"), TableSizeBytes: f.int("tableSizeBytes"), NumFiles: f.int("numFiles"),
 		NumDeletedRecords: f.intPtr("numDeletedRecordsOpt"), NumDeletionVectors: f.intPtr("numDeletionVectorsOpt"),
 		InCommitTimestamp: f.intPtr("inCommitTimestampOpt")}
-	for _, name := range []string{"tableSizeBytes", "numFiles", "metadata", "protocol"} {
+	for _, name := range []string{"tableSizeBytes", "numFiles"} {
 		if f.get(name) == nil && f.err == nil {
 			f.err = errors.New(name + " is missing")
 		}
@@ -123,10 +123,16 @@ func parseChecksum(data []byte) (*Checksum, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	m, pr := fields{v: f.get("metadata")}, fields{v: f.get("protocol")}
-	c.Metadata, c.Protocol = readMetadata(&m), readProtocol(&pr)
-	if err := errors.Join(m.err, pr.err); err != nil {
-		return nil, err
+	if v := f.get("metadata"); v != nil {
+		m := fields{v: v}
+		c.Metadata, f.err = readMetadata(&m), m.err
+	}
+	if v := f.get("protocol"); v != nil {
+		p := fields{v: v}
+		c.Protocol, f.err = readProtocol(&p), errors.Join(f.err, p.err)
+	}
+	if f.err != nil {
+		return nil, f.err
 	}
 	if v := f.get("setTransactions"); v != nil {
 		c.SetTransactions = []*Txn{}
@@ -144,7 +150,10 @@ func parseChecksum(data []byte) (*Checksum, error) {
 			f.err = errors.Join(f.err, g.err)
 		}
 	}
-	return c, f.err
+	if f.err != nil {
+		return nil, f.err
+	}
+	return c, nil
 }
 
 // Compare gives, in words, where the checksum and a snapshot of its version differ: a sign that one of them was damaged.
@@ -163,12 +172,14 @@ func (c *Checksum) Compare(s *Snapshot) []string {
 	if c.NumDeletedRecords != nil {
 		differ("deleted rows", *c.NumDeletedRecords, s.sums.deleted)
 	}
-	if !c.Protocol.equal(s.Protocol) {
+	if c.Protocol != nil && !c.Protocol.equal(s.Protocol) {
 		differ("protocol", *c.Protocol, *s.Protocol)
 	}
-	differ("metaData.id", c.Metadata.ID, s.Metadata.ID)
-	if c.Metadata.SchemaString != s.Metadata.SchemaString {
-		out = append(out, "the schemas differ")
+	if c.Metadata != nil {
+		differ("metaData.id", c.Metadata.ID, s.Metadata.ID)
+		if c.Metadata.SchemaString != s.Metadata.SchemaString {
+			out = append(out, "the schemas differ")
+		}
 	}
 	if c.SetTransactions != nil {
 		for _, x := range c.SetTransactions {

@@ -399,6 +399,16 @@ func TestChecksum(t *testing.T) {
 	if d := c.Compare(tab.Cached()); len(d) != 2 {
 		t.Error(d)
 	}
+	// Older writers left protocol and metadata out.
+	for text, differences := range map[string]int{`{"tableSizeBytes":%d,"numFiles":%d,"numMetadata":1,"numProtocol":1,"numTransactions":0}`: 0, `{"tableSizeBytes":1%d,"numFiles":1%d}`: 2} {
+		old, err := parseChecksum(fmt.Appendf(nil, text, tab.Cached().SizeBytes(), tab.Cached().NumFiles()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := old.Compare(tab.Cached()); len(d) != differences {
+			t.Error(d)
+		}
+	}
 	dir := t.TempDir()
 	unpack(t, testkit.Shared(t, "corpora/delta-kernel/crc-full.tar.gz"), dir)
 	full, err := Open(ctx, fileBucket(t, filepath.Join(dir, "crc-full")), "")
