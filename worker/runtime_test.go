@@ -410,34 +410,6 @@ func TestDeadLettersOnceAndStreamGoesOn(t *testing.T) {
 	until(t, "a copy in the topic", func() bool { i := w.b.PartitionInfo("dlq", 0); return i != nil && i.HighWatermark == 1 })
 }
 
-// errors.tolerance=none: the record is kept all the same, then its task fails; with errors.log.enable the log has a line of it.
-func TestIntolerance(t *testing.T) {
-	w := newWorld(t, mem.New("lake"))
-	var logged lines
-	w.log = slog.New(slog.NewTextHandler(&logged, nil))
-	w.b.Topic(topic, 1)
-	w.produce(0, 0, 3)
-	w.b.Put(&kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte("{nonsense")})
-	w.start()
-	task := partitionTask(0, 0)
-	for epoch := range uint64(2) { // started again it fails again, and the letter is there once
-		w.c.set(func() {
-			w.c.conns = []ownership.Connector{connector("c", "errors.tolerance", "none", "errors.log.enable", "true", "errors.log.include.messages", "true")}
-			w.c.mine = own(5+epoch, task)
-		})
-		until(t, "FAILED", func() bool {
-			s := w.c.status(task.ID)
-			return s.Epoch == 5+epoch && s.State == ownership.Failed && strings.Contains(s.Trace, topic+"-0-3") && strings.Contains(s.Trace, "errors.tolerance is none")
-		})
-		if n := w.tableRows("bronze/_dead_letters"); n != 1 {
-			t.Errorf("%d dead letters", n)
-		}
-	}
-	if !logged.has("a record became a dead letter", "stage=decode", "offset=3") {
-		t.Error("the log has no line of it")
-	}
-}
-
 func TestWrongConfigurationFailsWithTheReason(t *testing.T) {
 	w := newWorld(t, mem.New("lake"))
 	w.start()
