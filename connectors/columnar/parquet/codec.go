@@ -70,16 +70,13 @@ func decompressTo(c Codec, dst, src []byte, size int) ([]byte, error) {
 	case Uncompressed:
 		return src, nil
 	case Snappy:
-		n, err := s2.DecodedLen(src)
-		if err != nil {
-			return nil, corrupt(err)
-		}
+		n, head := binary.Uvarint(src)
 		// A copy of three bytes gives 64: nothing decompresses further.
-		if n != size || n > 22*len(src)+16 {
+		if head <= 0 || n != uint64(size) || size > 22*len(src)+16 {
 			return nil, fmt.Errorf("%w: snappy page of %d bytes says it holds %d, its header %d", ErrCorrupt, len(src), n, size)
 		}
-		out, err := s2.Decode(grown(dst, size), src)
-		if err != nil {
+		out := grown(dst, size)
+		if err := decodeSnappy(out, src[head:]); err != nil {
 			return nil, corrupt(err)
 		}
 		return out, nil
