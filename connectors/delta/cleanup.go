@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -27,8 +28,9 @@ func (t *Table) PlanCleanup(ctx context.Context, s *Snapshot, now time.Time) (Cl
 	fail := func(err error) (CleanupPlan, error) {
 		return CleanupPlan{Keep: -1}, fmt.Errorf("plan the clean-up of the log of %s: %w", t.URL(), err)
 	}
-	if s.Protocol.Has("checkpointProtection") {
-		return fail(&UnsupportedError{Write: true, Features: []string{"checkpointProtection"}, Protocol: s.Protocol})
+	protected, err := s.protectedBefore()
+	if err != nil {
+		return fail(err)
 	}
 	cutoff := now.Add(-s.retention(PropLogRetention, defaultLogRetention)).UTC().Truncate(24 * time.Hour)
 	l, err := t.list(ctx, 0)
@@ -51,8 +53,8 @@ func (t *Table) PlanCleanup(ctx context.Context, s *Snapshot, now time.Time) (Cl
 		plan.Keep = c.version
 		break
 	}
-	if plan.Keep <= 0 {
-		return plan, nil
+	if plan.Keep <= 0 || plan.Keep < protected {
+		return CleanupPlan{Keep: -1}, nil
 	}
 	keep, err := t.liveSidecars(ctx, l, plan.Keep)
 	if err != nil {
@@ -87,6 +89,20 @@ func (t *Table) PlanCleanup(ctx context.Context, s *Snapshot, now time.Time) (Cl
 		}
 	}
 	return plan, nil
+}
+
+// protectedBefore is the version before which commits may only be deleted all at once, with the checkpoints that protect them: they have a
+// protocol that readers of the newest version need not know (PROTOCOL.md, "Checkpoint Protection"). 0 where there is none.
+func (s *Snapshot) protectedBefore() (int64, error) {
+	v, ok := s.Property(PropProtectedBefore)
+	if !ok || !s.Protocol.Has(FeatureCheckpointProtection) {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("property %s is %q, no version", PropProtectedBefore, v)
+	}
+	return n, nil
 }
 
 // liveSidecars collects the sidecars of the checkpoints that stay.

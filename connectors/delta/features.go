@@ -11,24 +11,25 @@ import (
 
 // Table features by their exact spelling in the protocol.
 const (
-	FeatureAppendOnly          = "appendOnly"
-	FeatureInvariants          = "invariants"
-	FeatureCheckConstraints    = "checkConstraints"
-	FeatureChangeDataFeed      = "changeDataFeed"
-	FeatureGeneratedColumns    = "generatedColumns"
-	FeatureColumnMapping       = "columnMapping"
-	FeatureIdentityColumns     = "identityColumns"
-	FeatureDeletionVectors     = "deletionVectors"
-	FeatureTimestampNTZ        = "timestampNtz"
-	FeatureTypeWidening        = "typeWidening"
-	FeatureTypeWideningPreview = "typeWidening-preview"
-	FeatureV2Checkpoint        = "v2Checkpoint"
-	FeatureVacuumProtocolCheck = "vacuumProtocolCheck"
-	FeatureDomainMetadata      = "domainMetadata"
-	FeatureRowTracking         = "rowTracking"
-	FeatureClustering          = "clustering"
-	FeatureInCommitTimestamp   = "inCommitTimestamp"
-	FeatureAllowColumnDefaults = "allowColumnDefaults"
+	FeatureAppendOnly           = "appendOnly"
+	FeatureInvariants           = "invariants"
+	FeatureCheckConstraints     = "checkConstraints"
+	FeatureChangeDataFeed       = "changeDataFeed"
+	FeatureGeneratedColumns     = "generatedColumns"
+	FeatureColumnMapping        = "columnMapping"
+	FeatureIdentityColumns      = "identityColumns"
+	FeatureDeletionVectors      = "deletionVectors"
+	FeatureTimestampNTZ         = "timestampNtz"
+	FeatureTypeWidening         = "typeWidening"
+	FeatureTypeWideningPreview  = "typeWidening-preview"
+	FeatureV2Checkpoint         = "v2Checkpoint"
+	FeatureVacuumProtocolCheck  = "vacuumProtocolCheck"
+	FeatureDomainMetadata       = "domainMetadata"
+	FeatureRowTracking          = "rowTracking"
+	FeatureClustering           = "clustering"
+	FeatureInCommitTimestamp    = "inCommitTimestamp"
+	FeatureAllowColumnDefaults  = "allowColumnDefaults"
+	FeatureCheckpointProtection = "checkpointProtection"
 )
 
 // Table properties that the log itself obeys.
@@ -45,6 +46,7 @@ const (
 	PropRowVersionColumn      = "delta.rowTracking.materializedRowCommitVersionColumnName"
 	PropCheckpointInterval    = "delta.checkpointInterval"
 	PropCheckpointPolicy      = "delta.checkpointPolicy"
+	PropProtectedBefore       = "delta.requireCheckpointProtectionBeforeVersion"
 	PropStatsAsJSON           = "delta.checkpoint.writeStatsAsJson"
 	PropStatsAsStruct         = "delta.checkpoint.writeStatsAsStruct"
 	PropDeletedFileRetention  = "delta.deletedFileRetentionDuration"
@@ -96,13 +98,13 @@ var features = map[string]feature{
 	FeatureClustering:              {read: true, write: true},
 	FeatureInCommitTimestamp:       {read: true, write: true},
 	FeatureAllowColumnDefaults:     {read: true, write: true},
+	FeatureCheckpointProtection:    {read: true, write: true},
 	"icebergCompatV1":              {read: true, who: "Spark with Delta 3.0 or newer"},
 	"icebergCompatV2":              {read: true, who: "Spark with Delta 3.1 or newer"},
 	"icebergCompatV3":              {read: true, who: "Spark with Delta 4.1 or newer"},
 	"icebergWriterCompatV1":        {read: true, who: "Delta Kernel (Java)"},
 	"icebergWriterCompatV3":        {read: true, who: "Delta Kernel (Java)"},
 	"coordinatedCommits-preview":   {read: true, who: "the catalog that coordinates its commits"},
-	"checkpointProtection":         {read: true, who: "Spark with Delta 4.0 or newer"},
 	"materializePartitionColumns":  {read: true, who: "Spark with Delta 4.1 or newer"},
 	"collations-preview":           {read: true, who: "Spark with Delta 4.0 or newer"},
 	"collations":                   {read: true, who: "Spark with Delta 4.0 or newer"},

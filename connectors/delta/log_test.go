@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -317,6 +318,36 @@ func TestAppendOnly(t *testing.T) {
 	c.Append(testAdd("b", 10))
 	if out := c.Do(context.Background()); out.Err != nil {
 		t.Errorf("compaction: %v", out.Err)
+	}
+}
+
+// TestCleanupOfProtectedLog: what is older than the version that is named goes at once, or not at all.
+func TestCleanupOfProtectedLog(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	for before, keep := range map[string]int64{"25": 25, "26": -1, "0": 25, "3": 25, "": 25, "x": -2} {
+		tab, _, now := clocked(t, map[string]string{PropLogRetention: "interval 2 days", PropCheckpointInterval: "5"})
+		var s *Snapshot
+		for i := range 40 {
+			*now = now.Add(6 * time.Hour)
+			s = appendOne(t, tab, fmt.Sprint(i))
+			if _, err := tab.Upkeep(ctx, s, UpkeepOptions{KeepAllLogs: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		meta := *s.Metadata
+		meta.Configuration = maps.Clone(meta.Configuration)
+		if before != "" {
+			meta.Configuration[PropProtectedBefore] = before
+		}
+		s.Protocol, s.Metadata = &Protocol{MinReaderVersion: 1, MinWriterVersion: 7, WriterFeatures: []string{FeatureCheckpointProtection}}, &meta
+		plan, err := tab.PlanCleanup(ctx, s, *now)
+		if (err != nil) != (keep == -2) || err == nil && (plan.Keep != keep || (len(plan.Delete) > 0) != (keep > 0)) {
+			t.Errorf("before %q: %d, %d files, %v; want %d", before, plan.Keep, len(plan.Delete), err, keep)
+		}
+		if err := s.CheckWritable(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
