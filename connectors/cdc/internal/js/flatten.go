@@ -22,12 +22,17 @@ func Flatten(s string) string {
 		return s
 	}
 	dst := append(make([]byte, 0, len(s)+64), '{')
+	var given []string // of the document at hand
 	for name, value := range members(s, start) {
 		if name != "_id" && isDocument(value) {
 			delete(taken, name)
-			if d, ok := appendFlat(dst, name, value, taken, 1); ok {
+			given = given[:0]
+			if d, ok := appendFlat(dst, name, value, taken, &given, 1); ok {
 				dst = d
 				continue
+			}
+			for _, n := range given {
+				delete(taken, n)
 			}
 			taken[name] = true
 		}
@@ -36,25 +41,23 @@ func Flatten(s string) string {
 	return string(append(dst, '}'))
 }
 
-// appendFlat appends the members of a document under names that begin with prefix. It gives false where one of the names is taken.
-func appendFlat(dst []byte, prefix, s string, taken map[string]bool, depth int) ([]byte, bool) {
-	var mine []string
+// appendFlat appends the members of a document under names that begin with prefix; it adds the names to taken and given. It gives false where one of them is taken.
+func appendFlat(dst []byte, prefix, s string, taken map[string]bool, given *[]string, depth int) ([]byte, bool) {
 	for name, value := range members(s, 0) {
 		name = prefix + "_" + name
-		ok := true
 		if depth < flattenDepth && isDocument(value) {
-			dst, ok = appendFlat(dst, name, value, taken, depth+1)
-		} else if ok = !taken[name]; ok {
-			taken[name] = true
-			mine = append(mine, name)
-			dst = appendMember(dst, name, value)
-		}
-		if !ok {
-			for _, n := range mine {
-				delete(taken, n)
+			var ok bool
+			if dst, ok = appendFlat(dst, name, value, taken, given, depth+1); !ok {
+				return dst, false
 			}
+			continue
+		}
+		if taken[name] {
 			return dst, false
 		}
+		taken[name] = true
+		*given = append(*given, name)
+		dst = appendMember(dst, name, value)
 	}
 	return dst, true
 }
