@@ -79,6 +79,7 @@ type rowLife struct {
 	entry index.Entry
 	old   bool // in the table
 	dead  bool
+	cut   bool      // a truncate of this merge ends it
 	life  *lifetime // of a history: when it ended
 }
 
@@ -134,7 +135,7 @@ func (w *work) foldSets(ctx context.Context) error {
 	if err := w.loadStamps(ctx); err != nil {
 		return err
 	}
-	w.dropCut()
+	w.markCut()
 	slices.SortStableFunc(order, func(a, b done) int {
 		x, y := &w.events[a.i], &w.events[b.i]
 		if c := fold.Compare(x.st, y.st); c != 0 {
@@ -243,7 +244,7 @@ func (s *rowSet) remove(w *work, e *event, i int32) {
 	best := -1
 	for k := range s.live {
 		l := &s.live[k]
-		if !l.dead && fold.Compare(l.st, e.st) < 0 && (best < 0 || fold.Compare(s.live[best].st, l.st) < 0) {
+		if !l.dead && !l.cut && fold.Compare(l.st, e.st) < 0 && (best < 0 || fold.Compare(s.live[best].st, l.st) < 0) {
 			best = k
 		}
 	}

@@ -66,11 +66,13 @@ func (w *work) cutSet(k rowKey, file uint32) {
 	})
 }
 
-// dropCut takes the rows that a truncate ends out of the sets that removals choose from.
-func (w *work) dropCut() {
+// markCut keeps the rows that a truncate ends from removals. Repeats of what made them are still known.
+func (w *work) markCut() {
 	for _, c := range w.cutSets {
 		if s := w.sets[c.h]; s != nil {
-			s.live = slices.DeleteFunc(s.live, func(l rowLife) bool { return l.old && l.entry == c.entry })
+			for k := range s.live {
+				s.live[k].cut = s.live[k].cut || s.live[k].old && s.live[k].entry == c.entry
+			}
 		}
 	}
 }
