@@ -116,7 +116,7 @@ func (w *work) lateBirths(h fold.Hash, events []fold.Event) {
 			continue
 		}
 		k := w.nextMove(h, e.Stamp)
-		if k < 0 || e.Stamp.Epoch != w.state.Moves[k].Stamp.Epoch || !fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) || e.Op == connectors.Delete && w.state.Moves[k].Origin == e.Origin(h) {
+		if k < 0 || !fold.SinceBirth(w.state.Moves[k].Born, e.Stamp) || e.Op == connectors.Delete && w.state.Moves[k].Origin == e.Origin(h) {
 			continue
 		}
 		born := e.Origin(e.From)
