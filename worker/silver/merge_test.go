@@ -429,6 +429,11 @@ func TestThePartitionThatLagsBehindAFailOver(t *testing.T) {
 		if got := x.rows(); got != `{"a":"new server","id":1}`+"\n"+`{"a":"new server","id":2}`+"\n"+`{"a":"old server","id":3}` {
 			t.Errorf("%s:\n%s", name, got)
 		}
+		// Two fail-overs, and the partition that has seen both is read first.
+		x = newBench(t, nil)
+		x.merge(on(0, "mysql/1/b", 1, 50, 100, 1, "second server"), on(0, "mysql/2/b", 2, 20, 200, 2, "third server"))
+		x.merge(on(1, "mysql/0/b", 1, high, 90, 3, "first server"), on(1, "mysql/1/b", 2, 60, 110, 3, "second server"), on(1, "mysql/2/b", 3, 30, 210, 2, "third server, again"))
+		x.want(`{"a":"second server","id":1}`, `{"a":"second server","id":3}`, `{"a":"third server, again","id":2}`)
 	}
 }
 

@@ -36,7 +36,7 @@ type SourceLineage struct {
 	// Cur is the newest epoch; FromTs the source time of the first event seen in it.
 	Cur    uint32
 	FromTs int64
-	// Starts are the source times at which the epochs behind the first one began, oldest first, where events name no lineage.
+	// Starts are the source times at which epochs began, oldest first; that of the first one only where events name their lineage.
 	Starts []EpochStart
 	// Names are the lineages seen, with their epochs.
 	Names []LineageName
@@ -223,10 +223,12 @@ func (s *SourceLineage) byName(p *PartLineage, name, pos string, ts int64) (old 
 		s.setName(name, s.Cur)
 		if s.FromTs == 0 && s.MaxPos == "" {
 			s.FromTs = ts // what another lineage did before is older: its partition lags behind
+			s.Starts = []EpochStart{{s.Cur, ts}}
 		}
 	case ts != 0 && s.FromTs != 0 && ts < s.FromTs:
-		s.setName(name, s.Cur-1)
-		return true, s.Cur - 1
+		e := min(s.Cur-1, s.epochAt(ts))
+		s.setName(name, e)
+		return true, e
 	case pos >= s.MaxPos:
 		// Another server that goes on in the same order of positions: no new epoch is needed.
 		s.setName(name, s.Cur)
