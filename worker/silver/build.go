@@ -123,10 +123,7 @@ func (f *fileKeys) see(o uint32, k rowKey) error {
 		f.b.mu.Lock()
 		defer f.b.mu.Unlock()
 		f.b.past.Add(k.h, index.SpotAt(k.st, o, k.row))
-		if f.b.past.Over() {
-			return f.b.past.Compact()
-		}
-		return nil
+		return f.b.past.Shrink()
 	}
 	e := index.At(k.h, k.st, o, k.row, k.carried)
 	f.keys = append(f.keys, e)
@@ -195,10 +192,7 @@ func (m *Merger) loadTombs(ctx context.Context, x *index.Index) error {
 				x.Rebury(e, g)
 			}
 		}
-		if !x.Over() {
-			return nil
-		}
-		more, err := x.Compact()
+		more, err := x.Shrink()
 		if m.keyed() {
 			m.twice = append(m.twice, more...)
 		}

@@ -1,6 +1,7 @@
 package silver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -350,6 +351,12 @@ func (m *Merger) place(r *relocation) {
 			continue
 		}
 		to[i] = m.idx.AddFile(index.File{Path: f.add.Path, Rows: f.rows, Size: f.add.Size, Deleted: f.dead})
+	}
+	if m.idx.Spilled() > 0 { // neighbours on disk are read and written together
+		slices.SortFunc(r.moves, func(a, b rowMove) int { return cmp.Compare(a.h.Lo, b.h.Lo) })
+	}
+	if m.past.Spilled() > 0 {
+		slices.SortFunc(r.ended, func(a, b endedMove) int { return cmp.Compare(a.h.Lo, b.h.Lo) })
 	}
 	for i := range r.moves {
 		if i%fetchAhead == 0 {

@@ -32,12 +32,9 @@ func (m *Merger) shrink() {
 	over := cmp.Or(m.idx.Err(), m.past.Err()) == nil && (m.idx.Over() || m.past.Over())
 	if over {
 		start, before := m.now(), m.idx.MemoryBytes()+m.past.MemoryBytes()
-		var err error
-		if m.idx.Over() {
-			_, err = m.idx.Compact()
-		}
-		if err == nil && m.past.Over() {
-			err = m.past.Compact()
+		_, err := m.idx.Shrink()
+		if err == nil {
+			err = m.past.Shrink()
 		}
 		if err != nil {
 			m.log.Warn("the key index stays in memory, beyond its share", "memory", before, "error", err)

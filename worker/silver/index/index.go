@@ -37,6 +37,15 @@ type Grave struct {
 	AtMs int64
 }
 
+// graveyard has the tombstones of a shard that are in memory.
+type graveyard struct {
+	graves []Grave
+	free   []uint32
+	named  int64 // bytes of their positions
+}
+
+func (y *graveyard) bytes() int64 { return int64(cap(y.graves))*graveBytes + y.named }
+
 // Index is the key index of one table at Version.
 type Index struct {
 	Table
@@ -44,14 +53,10 @@ type Index struct {
 	files   []File
 	byPath  map[string]uint32
 	freeF   []uint32
-	graves  []Grave
+	graves  [shards]graveyard
 	spill   Spill
-	run     *run
-	gone    Table // entries of run that are no more: masked hash, file, row
-	err     error
-	freeG   []uint32
-	dead    int   // tombstones, also those in the file
-	named   int64 // bytes of the positions of those in memory
+	disk    disk
+	dead    int   // tombstones, also those on disk
 	expired int64 // tombstones of before are not needed, in ms
 }
 
@@ -68,13 +73,18 @@ func (x *Index) Tombstones() int { return x.dead }
 
 // MemoryBytes is about what the index holds.
 func (x *Index) MemoryBytes() int64 {
-	return x.held() + x.run.bytes()
+	return x.held() + x.disk.bytes()
 }
 
-// held is what can be moved into the file.
-func (x *Index) held() int64 {
-	return x.Table.Bytes() + x.gone.Bytes() + int64(cap(x.graves))*graveBytes + x.named
+// held is what can be moved to disk.
+func (x *Index) held() (n int64) {
+	for s := range shards {
+		n += x.heldBy(s)
+	}
+	return n
 }
+
+func (x *Index) heldBy(shard int) int64 { return x.shards[shard].bytes() + x.graves[shard].bytes() }
 
 // AddFile registers a file and gives its ordinal.
 func (x *Index) AddFile(f File) uint32 {
@@ -126,35 +136,37 @@ func (x *Index) DropFile(o uint32) {
 // Grave gives the tombstone of a Dead entry. It is for reading: Rebury changes one.
 func (x *Index) Grave(e Entry) *Grave {
 	if e.Row&onDisk == 0 {
-		return &x.graves[e.Row]
+		return &x.graves[shardOf(e.Hash)].graves[e.Row]
 	}
-	g, err := x.run.yard.grave(e.Row, false)
+	g, err := x.disk.runs[shardOf(e.Hash)].yard.grave(e.Row, false)
 	if err != nil {
-		x.fail(err)
+		x.disk.fail(err)
 	}
 	return &g
 }
 
 // Bury makes the entry of a tombstone; Insert it, or Replace another by it.
 func (x *Index) Bury(h fold.Hash, g Grave) Entry {
+	y := &x.graves[shardOf(h)]
 	var slot uint32
-	if n := len(x.freeG); n > 0 {
-		slot, x.freeG = x.freeG[n-1], x.freeG[:n-1]
-		x.graves[slot] = g
+	if n := len(y.free); n > 0 {
+		slot, y.free = y.free[n-1], y.free[:n-1]
+		y.graves[slot] = g
 	} else {
-		slot = uint32(len(x.graves))
-		x.graves = append(x.graves, g)
+		slot = uint32(len(y.graves))
+		y.graves = append(y.graves, g)
 	}
 	x.dead++
-	x.named += positions(&g)
+	y.named += positions(&g)
 	return Entry{Hash: h, File: Dead, Row: slot}
 }
 
 // Rebury puts a tombstone in the place of another, that of the entry e.
 func (x *Index) Rebury(e Entry, g Grave) {
 	if e.Row&onDisk == 0 {
-		x.named += positions(&g) - positions(&x.graves[e.Row])
-		x.graves[e.Row] = g
+		y := &x.graves[shardOf(e.Hash)]
+		y.named += positions(&g) - positions(&y.graves[e.Row])
+		y.graves[e.Row] = g
 		return
 	}
 	n := x.Bury(e.Hash, g)
@@ -168,9 +180,10 @@ func (x *Index) Raise(e Entry) {
 	if e.Row&onDisk != 0 {
 		return
 	}
-	x.named -= positions(&x.graves[e.Row])
-	x.graves[e.Row] = Grave{}
-	x.freeG = append(x.freeG, e.Row)
+	y := &x.graves[shardOf(e.Hash)]
+	y.named -= positions(&y.graves[e.Row])
+	y.graves[e.Row] = Grave{}
+	y.free = append(y.free, e.Row)
 }
 
 // positions is about what the texts of a tombstone need.
@@ -179,13 +192,13 @@ func positions(g *Grave) int64 { return int64(len(g.Stamp.Pos) + len(g.Add.Pos))
 // graveBytes is what a tombstone needs beside its entry and the texts of its positions.
 const graveBytes = int64(unsafe.Sizeof(Grave{}))
 
-// Expire takes away the tombstones of before a time, in ms, and gives their number. It looks at every entry in memory; those in the
-// file go when it is written anew.
+// Expire takes away the tombstones of before a time, in ms, and gives their number. It looks at every entry in memory; those on
+// disk go when their part is written anew.
 func (x *Index) Expire(before int64) int {
 	x.expired = max(x.expired, before)
 	var drop []Entry
 	x.Table.All(func(e *Entry) bool {
-		if e.File == Dead && x.graves[e.Row].AtMs < before {
+		if e.File == Dead && x.Grave(*e).AtMs < before {
 			drop = append(drop, *e)
 		}
 		return true

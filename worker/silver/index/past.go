@@ -13,14 +13,16 @@ import (
 // each key that has one; on disk 30 for each version (Spill).
 type Past struct {
 	shards [shards]map[fold.Hash][]Spot
-	keys   int64 // in memory
-	held   int64 // versions in memory
-	n      int64
+	held   [shards]held
+	total  held
 	spill  Spill
-	run    *run
-	gone   Table // as of an Index
-	err    error
+	disk   disk
 }
+
+// held is what a shard has in memory.
+type held struct{ keys, versions int64 }
+
+func (n held) bytes() int64 { return n.versions*24 + n.keys*48 }
 
 // Spot says where an ended version is, and about when it began. The spots of a key are in the order of their marks, those
 // without position first.
@@ -34,10 +36,17 @@ type Spot struct {
 const spotBare = 1 << 31
 
 // NewPast makes an empty Past. Of the Spill's settings it takes no heed of Whole: all of a Spot is kept.
-func NewPast(s Spill) *Past { return &Past{spill: s} }
+func NewPast(s Spill) *Past {
+	p := &Past{}
+	p.WithSpill(s)
+	return p
+}
 
 // WithSpill sets where the Past may spill, while nothing is on disk yet.
-func (p *Past) WithSpill(s Spill) { p.spill = s }
+func (p *Past) WithSpill(s Spill) {
+	s.Whole = true
+	p.spill = s
+}
 
 // SpotAt makes the spot of the version that began with s.
 func SpotAt(s fold.Stamp, file uint32, row int64) Spot {
@@ -105,41 +114,41 @@ func OlderThan(l []Spot, mark uint64) int {
 }
 
 // Len is the number of ended versions.
-func (p *Past) Len() int64 { return p.n }
+func (p *Past) Len() int64 { return p.total.versions + int64(p.disk.len()) }
 
-// MemoryBytes is about what is in memory.
-func (p *Past) MemoryBytes() int64 { return p.bytes() + p.run.bytes() }
+func (p *Past) ofShard(s int) int { return int(p.held[s].versions) }
 
-func (p *Past) bytes() int64 { return p.held*24 + p.keys*48 + p.gone.Bytes() }
-
-// Spilled tells how many bytes are on disk.
-func (p *Past) Spilled() int64 { return p.run.size() }
-
-// Err is why spots could not be read or written. After that they are not to be trusted (D8).
-func (p *Past) Err() error { return p.err }
-
-func (p *Past) fail(err error) {
-	if p.err == nil {
-		p.err = err
+// hold counts what comes into memory, or goes.
+func (p *Past) hold(s uint64, keys, versions int64) {
+	for _, n := range []*held{&p.held[s], &p.total} {
+		n.keys, n.versions = n.keys+keys, n.versions+versions
 	}
 }
+
+// MemoryBytes is about what is in memory.
+func (p *Past) MemoryBytes() int64 { return p.total.bytes() + p.disk.bytes() }
+
+// Spilled tells how many bytes are on disk.
+func (p *Past) Spilled() int64 { return p.disk.size() }
+
+// Err is why spots could not be read or written. After that they are not to be trusted (D8).
+func (p *Past) Err() error { return p.disk.err }
 
 // Of gives the spots of a key. They are not to be changed, and valid until the next change.
 func (p *Past) Of(h fold.Hash) []Spot {
 	l := p.shards[shardOf(h)][h]
-	if p.run == nil {
-		return l
-	}
 	var all []Spot
-	p.inRun(h, func(e Entry) bool {
+	p.disk.find(h, func(e Entry) bool {
 		all = append(all, spotOf(e))
 		return true
 	})
 	if len(all) == 0 {
 		return l
 	}
-	all = append(all, l...)
-	slices.SortStableFunc(all, Spot.cmp)
+	if len(l) > 0 {
+		all = append(all, l...)
+		slices.SortStableFunc(all, Spot.cmp)
+	}
 	return all
 }
 
@@ -147,26 +156,12 @@ func (p *Past) Of(h fold.Hash) []Spot {
 func (p *Past) Has(h fold.Hash) bool {
 	found := len(p.shards[shardOf(h)][h]) > 0
 	if !found {
-		p.inRun(h, func(Entry) bool {
+		p.disk.find(h, func(Entry) bool {
 			found = true
 			return false
 		})
 	}
 	return found
-}
-
-// inRun calls f for the versions of a key that are on disk and not gone, in the order of their marks.
-func (p *Past) inRun(h fold.Hash, f func(Entry) bool) {
-	if p.run == nil {
-		return
-	}
-	if err := p.run.find(h, func(e Entry) bool { return p.isGone(e) || f(e) }); err != nil {
-		p.fail(err)
-	}
-}
-
-func (p *Past) isGone(e Entry) bool {
-	return p.gone.n > 0 && p.gone.shards[shardOf(e.Hash)].find(e.Hash, e.File, e.row()) >= 0
 }
 
 // Add adds a version.
@@ -177,15 +172,14 @@ func (p *Past) Add(h fold.Hash, x Spot) {
 	}
 	l := (*s)[h]
 	if len(l) == 0 {
-		p.keys++
+		p.hold(shardOf(h), 1, 0)
 	}
 	i := len(l)
 	for i > 0 && l[i-1].cmp(x) > 0 { // nearly always the newest
 		i--
 	}
 	(*s)[h] = slices.Insert(l, i, x)
-	p.held++
-	p.n++
+	p.hold(shardOf(h), 0, 1)
 }
 
 // find gives the place in memory of the spot that points where x does.
@@ -204,156 +198,136 @@ func (p *Past) Knows(h fold.Hash, x Spot) bool {
 	if find(p.shards[shardOf(h)][h], x) >= 0 {
 		return true
 	}
-	_, ok := p.diskSpot(h, x)
-	return ok
+	known := false
+	p.disk.find(h, func(e Entry) bool {
+		known = x.is(e)
+		return !known
+	})
+	return known
 }
 
-func (p *Past) diskSpot(h fold.Hash, x Spot) (e Entry, ok bool) {
-	p.inRun(h, func(c Entry) bool {
-		if s := spotOf(c); s.cmp(x) == 0 && s.File == x.File && s.row == x.row {
-			e, ok = c, true
-		}
-		return !ok
-	})
-	return e, ok
+// is tells that an entry on disk is that of the spot.
+func (x Spot) is(e Entry) bool {
+	s := spotOf(e)
+	return s.cmp(x) == 0 && s.File == x.File && s.row == x.row
 }
 
 // Remove takes away the version at a spot. It tells whether there was one.
 func (p *Past) Remove(h fold.Hash, x Spot) bool {
 	s := p.shards[shardOf(h)]
 	l := s[h]
-	if i := find(l, x); i >= 0 {
-		if l = slices.Delete(l, i, i+1); len(l) > 0 {
-			s[h] = l
-		} else {
-			delete(s, h)
-			p.keys--
-		}
-		p.held--
-		p.n--
-		return true
+	i := find(l, x)
+	if i < 0 {
+		_, ok := p.disk.take(h, x.is)
+		return ok
 	}
-	e, ok := p.diskSpot(h, x)
-	if ok {
-		p.gone.Insert(Entry{Hash: h, File: e.File, Row: e.row()})
-		p.n--
+	p.hold(shardOf(h), 0, -1)
+	if l = slices.Delete(l, i, i+1); len(l) > 0 {
+		s[h] = l
+	} else {
+		delete(s, h)
+		p.hold(shardOf(h), -1, 0)
 	}
-	return ok
+	return true
 }
 
 // Move lets the spot x of a key point to another place. It tells whether there was one.
 func (p *Past) Move(h fold.Hash, x Spot, file, row uint32) bool {
 	l := p.shards[shardOf(h)][h]
-	if i := find(l, x); i >= 0 {
-		l[i].File, l[i].row = file, row|l[i].row&spotBare
-		return true
+	i := find(l, x)
+	if i < 0 {
+		return p.disk.move(h, x.is, file, row)
 	}
-	if !p.Remove(h, x) {
-		return false
-	}
-	x.File, x.row = file, row|x.row&spotBare
-	p.Add(h, x)
+	l[i].File, l[i].row = file, row|l[i].row&spotBare
 	return true
 }
 
 // DropFiles forgets the versions in some files.
 func (p *Past) DropFiles(gone map[uint32]bool) error {
-	for _, s := range p.shards {
+	for i, s := range p.shards {
 		for h, l := range s {
 			kept := slices.DeleteFunc(l, func(x Spot) bool { return gone[x.File] })
-			p.held -= int64(len(l) - len(kept))
-			p.n -= int64(len(l) - len(kept))
+			p.hold(uint64(i), 0, int64(len(kept)-len(l)))
 			if len(kept) == 0 {
 				delete(s, h)
-				p.keys--
+				p.hold(uint64(i), -1, 0)
 			} else {
 				s[h] = kept
 			}
 		}
 	}
-	if p.run == nil {
+	if p.disk.len() == 0 {
 		return nil
 	}
 	return p.compact(func(e Entry) bool { return !gone[e.File] })
 }
 
-// Over tells that more memory is needed than there may be: Compact it.
+// Over tells that more memory is needed than there may be, or more of the disk than should be: Shrink it.
 func (p *Past) Over() bool {
-	return p.spill.Dir != "" && p.spill.Limit != nil && p.held+int64(p.gone.n) > 0 && p.bytes() > p.spill.Limit()
+	return p.total.versions > 0 && p.spill.over(p.total.bytes()) || p.disk.wasteful(p.ofShard) != nil
 }
 
-// Compact moves what is in memory to disk.
+// Shrink moves to disk what is too much in memory, one part of the shards after the other, until enough has moved.
+func (p *Past) Shrink() (err error) {
+	all := pastMover{p, func(Entry) bool { return true }}
+	for err == nil && p.Over() {
+		if r := p.disk.wasteful(p.ofShard); r != nil {
+			err = all.part(r.begin, r.end)
+		} else {
+			err = all.part(p.disk.fullest(func(s int) int64 { return p.held[s].bytes() }))
+		}
+	}
+	return err
+}
+
+// Compact moves all that is in memory to disk.
 func (p *Past) Compact() error { return p.compact(func(Entry) bool { return true }) }
 
-// compact writes the run anew, of the old one and the memory, without what keep refuses.
+// compact writes all anew, without what keep refuses.
 func (p *Past) compact(keep func(Entry) bool) (err error) {
-	w, err := newRun(p.spill.Dir, int(p.n), true)
-	if err != nil {
-		return err
+	m := pastMover{p, keep}
+	for s := 0; err == nil && s < shards; {
+		end := p.disk.part(s)
+		err = m.part(s, end)
+		s = end
 	}
-	defer func() {
-		if err != nil {
-			w.r.close()
-			p.fail(err)
-		}
-	}()
-	kept := int64(0)
-	put := func(e Entry) error {
-		if !keep(e) {
-			return nil
-		}
-		if e.File >= maxRunFile {
-			return fmt.Errorf("spill the versions of a history: %d files are more than it can hold", e.File)
-		}
-		kept++
-		return w.add(e)
-	}
-	var part []Entry
-	for s := range p.shards {
-		part = part[:0]
-		for h, l := range p.shards[s] {
-			for _, x := range l {
-				part = append(part, x.entry(h))
-			}
-		}
-		p.shards[s] = nil // as in an Index, old and new are never there together
-		slices.SortStableFunc(part, byHashAndMark)
-		rest := part
-		if p.run != nil {
-			per := 1 << (p.run.bits - shardBits)
-			var failed error
-			_, serr := p.run.scan(s*per, (s+1)*per, func(e Entry) bool {
-				if p.isGone(e) {
-					return true
-				}
-				for failed == nil && len(rest) > 0 && byHashAndMark(rest[0], e) < 0 {
-					failed = put(rest[0])
-					rest = rest[1:]
-				}
-				if failed == nil {
-					failed = put(e)
-				}
-				return failed == nil
-			})
-			if err := cmp.Or(serr, failed); err != nil {
-				return fmt.Errorf("spill the versions of a history: %w", err)
-			}
-		}
-		for _, e := range rest {
-			if err := put(e); err != nil {
-				return fmt.Errorf("spill the versions of a history: %w", err)
-			}
-		}
-	}
-	r, err := w.finish()
-	if err != nil {
-		return err
-	}
-	p.run.close()
-	p.run, p.gone, p.keys, p.held, p.n = r, Table{}, 0, 0, kept
-	return nil
+	return err
 }
 
-func byHashAndMark(a, b Entry) int {
-	return cmp.Or(cmp.Compare(a.Hash.Lo, b.Hash.Lo), cmp.Compare(a.Hash.Hi, b.Hash.Hi), spotOf(a).cmp(spotOf(b)))
+// pastMover moves versions from memory to disk.
+type pastMover struct {
+	p    *Past
+	keep func(Entry) bool
+}
+
+func (m pastMover) part(begin, end int) error {
+	n := m.p.disk.runs[begin].len()
+	for s := begin; s < end; s++ {
+		n += int(m.p.held[s].versions)
+	}
+	return m.p.disk.rewrite(m.p.spill, begin, end, n, m)
+}
+
+// fresh takes a shard out of the memory, which is given back at once.
+func (m pastMover) fresh(s int, order func(a, b Entry) int) (sorted []Entry) {
+	p := m.p
+	for h, l := range p.shards[s] {
+		for _, x := range l {
+			sorted = append(sorted, x.entry(h))
+		}
+	}
+	p.shards[s] = nil
+	p.hold(uint64(s), -p.held[s].keys, -p.held[s].versions)
+	slices.SortStableFunc(sorted, order)
+	return sorted
+}
+
+func (m pastMover) put(w *runWriter, e Entry, _ *run) error {
+	if !m.keep(e) {
+		return nil
+	}
+	if e.File >= maxRunFile {
+		return fmt.Errorf("%d files of a history are more than it can hold", e.File)
+	}
+	return w.add(e)
 }

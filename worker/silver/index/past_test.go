@@ -13,8 +13,8 @@ import (
 func TestSpilledPastIsTheSame(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		small, big := NewPast(Spill{Dir: dir, Limit: func() int64 { return 0 }}), NewPast(Spill{})
-		defer func() { small.run.close() }()
+		small, big := NewPast(Spill{Dir: dir, Limit: func() int64 { return 0 }, perRun: rapid.IntRange(1, 50).Draw(t, "entries of a run")}), NewPast(Spill{})
+		defer small.disk.close()
 		type version struct {
 			key int
 			x   Spot
@@ -64,13 +64,18 @@ func TestSpilledPastIsTheSame(t *testing.T) {
 				}
 				live = slices.DeleteFunc(live, func(v version) bool { return v.x.File == file })
 			default:
-				if small.Over() != (small.held+int64(small.gone.n) > 0) {
+				held := func() bool { return small.total.versions > 0 }
+				if small.Over() != held() {
 					t.Fatalf("over: %v", small.Over())
 				}
-				if err := small.Compact(); err != nil {
+				move := small.Compact
+				if rapid.Bool().Draw(t, "shrink") {
+					move = small.Shrink
+				}
+				if err := move(); err != nil {
 					t.Fatal(err)
 				}
-				if small.Over() || small.held > 0 {
+				if small.Over() || held() {
 					t.Fatal("still in memory")
 				}
 			}
@@ -110,7 +115,7 @@ func TestSpilledPastBytes(t *testing.T) {
 	if err := p.Compact(); err != nil {
 		t.Fatal(err)
 	}
-	defer p.run.close()
+	defer p.disk.close()
 	if disk := p.Spilled() / versions; disk > 32 || most > 3<<20 || p.MemoryBytes() > 1<<18 || p.Len() != versions {
 		t.Fatalf("%d bytes a version on disk, at most %d in memory, %d now", disk, most, p.MemoryBytes())
 	}

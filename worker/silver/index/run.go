@@ -2,28 +2,32 @@ package index
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
-	"math/rand/v2"
 	"os"
+	"slices"
 	"sort"
 
 	"sluice.io/sluice/worker/silver/fold"
 )
 
-// run is a file of entries in the order of their hashes: what of an index does not fit into memory. An entry has 15 bytes: hash, file and
+// run is a file of entries in the order of their hashes: what of some shards of an index does not fit into memory. An entry has 15 bytes: hash, file and
 // row. The sequence is left out: that of the file's newest row stands for it, which is enough to tell that a change is newer. Entries of
 // 30 bytes have the whole hash and the sequence too. The file has no name: it is gone with the process.
 type run struct {
-	f     *os.File
-	yard  *yard
-	whole bool
-	entry int      // bytes of an entry
-	bits  int      // of the hash, that choose a bucket
-	dir   []uint32 // the first entry of each bucket
-	buf   []byte
+	f          *os.File
+	yard       *yard // nil: no tombstone
+	whole      bool
+	entry      int      // bytes of an entry
+	begin, end int      // its shards
+	bits       int      // of the hash, that choose a bucket
+	dir        []uint32 // the first entry of each bucket, from the first of begin on
+	n          uint32   // entries, gone ones included
+	gone       []uint64 // of each entry a bit: it is no more; nil while all are there
+	left       int      // entries that are not gone
 }
 
 // Of a hash 72 bits are kept, 8 of them by its shard: the chance that two of 10^9 keys share them is one in ten thousand.
@@ -55,64 +59,132 @@ func (r *run) low(h fold.Hash) uint32 {
 	return h.Hi >> 24
 }
 
-// size is how many bytes it has on disk, its tombstones included.
-func (r *run) size() int64 {
-	if r == nil {
-		return 0
+// order compares entries as the run has them: by hash, as far as it is kept, and where the sequence is kept by that.
+func (r *run) order(a, b Entry) int {
+	if c := cmp.Or(cmp.Compare(a.Hash.Lo, b.Hash.Lo), cmp.Compare(r.low(a.Hash), r.low(b.Hash))); c != 0 || !r.whole {
+		return c
 	}
-	return int64(r.len())*int64(r.entry) + r.yard.size
+	return spotOf(a).cmp(spotOf(b))
 }
+
+// size is how many bytes it has on disk, its tombstones included.
+func (r *run) size() int64 { return int64(r.n)*int64(r.entry) + r.yard.length() }
 
 func (r *run) len() int {
 	if r == nil {
 		return 0
 	}
-	return int(r.dir[len(r.dir)-1])
+	return r.left
 }
 
-func (r *run) bytes() int64 {
-	if r == nil {
-		return 0
+func (r *run) isGone(at uint32) bool { return r.gone != nil && r.gone[at/64]&(1<<(at%64)) != 0 }
+
+// take lets an entry be no more.
+func (r *run) take(at uint32) {
+	if r.gone == nil {
+		r.gone = make([]uint64, r.n/64+1)
 	}
-	return int64(cap(r.dir))*4 + int64(cap(r.buf)) + r.yard.bytes()
+	r.gone[at/64] |= 1 << (at % 64)
+	r.left--
 }
 
-// read gives the bytes of the entries from…to. They are valid until the next read.
-func (r *run) read(from, to uint32) ([]byte, error) {
+func (r *run) bytes() int64 { return int64(cap(r.dir))*4 + int64(cap(r.gone))*8 + r.yard.bytes() }
+
+// bucket gives the place in dir of a hash's bucket.
+func (r *run) bucket(h fold.Hash) int { return int(h.Lo>>(64-r.bits)) - r.begin<<(r.bits-shardBits) }
+
+// window is a piece of a run that was read last, and may have been changed since. Who goes through hashes in order reads and writes each piece once.
+type window struct {
+	r        *run
+	from, to uint32 // entries
+	b        []byte
+	dirty    bool
+}
+
+// windowAhead is how many entries are read at once by one who seems to go through the hashes in order, windowNear how far its steps may be.
+const (
+	windowAhead = 1 << 12
+	windowNear  = 1 << 9
+)
+
+// at gives the bytes of an entry that is in the window.
+func (w *window) at(entry uint32) []byte { return w.b[int(entry-w.from)*w.r.entry:] }
+
+// load makes entries of a run part of the window.
+func (w *window) load(r *run, from, to uint32) error {
+	if w.r == r && from >= w.from && to <= w.to {
+		return nil
+	}
+	near := w.r == r && from >= w.to && from-w.to < windowNear
+	if err := w.write(); err != nil {
+		return err
+	}
+	if near {
+		to = max(to, min(from+windowAhead, r.n))
+	}
 	n := int(to-from) * r.entry
-	if cap(r.buf) < n {
-		r.buf = make([]byte, n)
+	if cap(w.b) < n {
+		w.b = make([]byte, n)
 	}
-	b := r.buf[:n]
-	if _, err := r.f.ReadAt(b, int64(from)*int64(r.entry)); err != nil {
-		return nil, fmt.Errorf("read the key index from %s: %w", r.f.Name(), err)
+	w.r, w.from, w.to, w.b = r, from, to, w.b[:n]
+	if err := r.read(w.b, from); err != nil {
+		w.r = nil
+		return err
 	}
-	return b, nil
+	return nil
 }
 
-// find gives the entries of a hash.
-func (r *run) find(h fold.Hash, f func(Entry) bool) error {
-	bucket := h.Lo >> (64 - r.bits)
+// write writes back what was changed.
+func (w *window) write() error {
+	if !w.dirty {
+		return nil
+	}
+	w.dirty = false
+	if _, err := w.r.f.WriteAt(w.b, int64(w.from)*int64(w.r.entry)); err != nil {
+		return fmt.Errorf("write the key index to %s: %w", w.r.f.Name(), err)
+	}
+	return nil
+}
+
+// flush writes back what was changed, and forgets it all.
+func (w *window) flush(d *disk) {
+	if err := w.write(); err != nil {
+		d.fail(err)
+	}
+	w.r = nil
+}
+
+// read reads entries, as many as b has room for.
+func (r *run) read(b []byte, from uint32) error {
+	if _, err := r.f.ReadAt(b, int64(from)*int64(r.entry)); err != nil {
+		return fmt.Errorf("read the key index from %s: %w", r.f.Name(), err)
+	}
+	return nil
+}
+
+// find gives the entries of a hash and their places, which are in the window.
+func (r *run) find(w *window, h fold.Hash, f func(at uint32, e Entry) bool) error {
+	bucket := r.bucket(h)
 	from, to := r.dir[bucket], r.dir[bucket+1]
 	if from == to {
 		return nil
 	}
-	b, err := r.read(from, to)
-	if err != nil {
+	if err := w.load(r, from, to); err != nil {
 		return err
 	}
 	key := runKey(h)
-	n := len(b) / r.entry
+	n := int(to - from)
+	b := w.at(from)
 	for i := sort.Search(n, func(i int) bool { return binary.BigEndian.Uint64(b[i*r.entry:]) >= key }); i < n; i++ {
 		e := b[i*r.entry:]
 		if binary.BigEndian.Uint64(e) != key {
 			break
 		}
 		c := r.decode(h, e)
-		if r.whole && c.Hash != h {
+		if c.Hash != h || r.isGone(from+uint32(i)) {
 			continue
 		}
-		if !f(c) {
+		if !f(from+uint32(i), c) {
 			break
 		}
 	}
@@ -135,51 +207,50 @@ func (r *run) decode(h fold.Hash, b []byte) Entry {
 	return e
 }
 
-// scan gives the entries whose buckets are from…to, in order; their hashes are masked ones.
+// put writes where an entry points to, and its flags, into its bytes.
+func (r *run) put(b []byte, e Entry) {
+	file, row := e.File, e.Row
+	switch {
+	case file == Dead:
+		file = maxRunFile
+	case !r.whole:
+		row &^= flagBound
+	}
+	b[8], b[9], b[10] = byte(file>>16), byte(file>>8), byte(file)
+	binary.BigEndian.PutUint32(b[11:], row)
+}
+
+// scan gives the entries of the shards from…to, in order. Where it has no whole hashes they are masked ones.
 func (r *run) scan(from, to int, f func(Entry) bool) (more bool, err error) {
-	const step = 1 << 14 // entries
+	per := r.bits - shardBits
+	return r.buckets((from-r.begin)<<per, (to-r.begin)<<per, f)
+}
+
+func (r *run) buckets(from, to int, f func(Entry) bool) (more bool, err error) {
+	const step = 1 << 12 // entries
+	var b []byte
 	for bucket := from; bucket < to; {
 		last := bucket + 1
 		for last < to && r.dir[last+1]-r.dir[bucket] < step {
 			last++
 		}
-		b, err := r.read(r.dir[bucket], r.dir[last])
-		if err != nil {
+		at := r.dir[bucket]
+		b = slices.Grow(b[:0], int(r.dir[last]-at)*r.entry)[:int(r.dir[last]-at)*r.entry]
+		if err := r.read(b, at); err != nil {
 			return false, err
 		}
-		// f may read the run: it gets its own copy.
-		b = append([]byte(nil), b...)
-		at := r.dir[bucket]
-		for k := bucket; k < last; k++ {
-			for ; at < r.dir[k+1]; at++ {
-				e := b[int(at-r.dir[bucket])*r.entry:]
+		for e := b; bucket < last; bucket++ {
+			shard := uint64(r.begin + bucket>>(r.bits-shardBits))
+			for ; at < r.dir[bucket+1]; at++ {
 				key := binary.BigEndian.Uint64(e)
-				h := fold.Hash{Lo: uint64(k)>>(r.bits-shardBits)<<(64-shardBits) | key>>8, Hi: uint32(key) << 24}
-				if !f(r.decode(h, e)) {
+				if !r.isGone(at) && !f(r.decode(fold.Hash{Lo: shard<<(64-shardBits) | key>>8, Hi: uint32(key) << 24}, e)) {
 					return false, nil
 				}
+				e = e[r.entry:]
 			}
 		}
-		bucket = last
 	}
 	return true, nil
-}
-
-// sample gives about n entries from a few places.
-func (r *run) sample(n int, f func(Entry) bool, fail func(error)) {
-	for seen, tries := 0, 0; seen < n && tries < 8*n; tries++ {
-		k := rand.IntN(len(r.dir) - 1)
-		more, err := r.scan(k, k+1, func(e Entry) bool {
-			seen++
-			return f(e)
-		})
-		if err != nil {
-			fail(err)
-		}
-		if err != nil || !more {
-			return
-		}
-	}
 }
 
 func (r *run) close() {
@@ -192,78 +263,85 @@ func (r *run) close() {
 // runWriter writes a run; entries come in ascending order.
 type runWriter struct {
 	r    *run
-	yard *yardWriter
+	dir  string
+	yard *yardWriter // nil: no tombstone yet
 	w    *bufio.Writer
-	n    uint32
 	next int // first bucket whose beginning is not known
 }
 
-func newRun(dir string, n int, whole bool) (*runWriter, error) {
-	f, err := unnamed(dir)
+// newRun begins a run of about n entries, of the shards begin…end.
+func newRun(s Spill, begin, end, n int) (*runWriter, error) {
+	f, err := unnamed(s.Dir)
 	if err != nil {
 		return nil, err
 	}
-	y, err := unnamed(dir)
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	k := min(max(bits.Len(uint(n/runBucket)), shardBits), 28)
-	r := &run{f: f, yard: &yard{f: y}, whole: whole, entry: runEntry, bits: k, dir: make([]uint32, 1<<k+1)}
-	if whole {
+	k := min(bits.Len(uint(n/runBucket/(end-begin))), 20)
+	r := &run{f: f, whole: s.Whole, entry: runEntry, begin: begin, end: end, bits: shardBits + k, dir: make([]uint32, (end-begin)<<k+1)}
+	if s.Whole {
 		r.entry = runWhole
 	}
-	return &runWriter{r: r, yard: &yardWriter{y: r.yard, w: bufio.NewWriterSize(y, 1<<18)}, w: bufio.NewWriterSize(f, 1<<20)}, nil
+	return &runWriter{r: r, dir: s.Dir, w: bufio.NewWriterSize(f, 1<<18)}, nil
 }
 
 // unnamed makes a file that is gone when it is closed.
 func unnamed(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("spill the key index: %w", err)
+		return nil, err
 	}
 	f, err := os.CreateTemp(dir, "index-*")
 	if err != nil {
-		return nil, fmt.Errorf("spill the key index: %w", err)
+		return nil, err
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("spill the key index: %w", err)
+		return nil, err
 	}
 	return f, nil
 }
 
 func (w *runWriter) add(e Entry) error {
-	bucket := int(e.Hash.Lo >> (64 - w.r.bits))
-	for ; w.next <= bucket; w.next++ {
-		w.r.dir[w.next] = w.n
-	}
-	file, row := e.File, e.Row
-	switch {
-	case file == Dead:
-		file = maxRunFile
-	case !w.r.whole:
-		row &^= flagBound
+	for bucket := w.r.bucket(e.Hash); w.next <= bucket; w.next++ {
+		w.r.dir[w.next] = w.r.n
 	}
 	var b [runWhole]byte
 	binary.BigEndian.PutUint64(b[:], runKey(e.Hash))
-	b[8], b[9], b[10] = byte(file>>16), byte(file>>8), byte(file)
-	binary.BigEndian.PutUint32(b[11:], row)
+	w.r.put(b[:], e)
 	if w.r.whole {
 		b[15], b[16], b[17] = byte(e.Hash.Hi>>16), byte(e.Hash.Hi>>8), byte(e.Hash.Hi)
 		binary.BigEndian.PutUint32(b[18:], e.SeqHash)
 		binary.BigEndian.PutUint64(b[22:], e.Prefix)
 	}
-	w.n++
+	w.r.n, w.r.left = w.r.n+1, w.r.left+1
 	_, err := w.w.Write(b[:w.r.entry])
 	return err
 }
 
-func (w *runWriter) finish() (*run, error) {
+// bury writes a tombstone and gives the Row of its entry.
+func (w *runWriter) bury(g *Grave) (uint32, error) {
+	if w.yard == nil {
+		f, err := unnamed(w.dir)
+		if err != nil {
+			return 0, err
+		}
+		w.r.yard = &yard{f: f}
+		w.yard = &yardWriter{y: w.r.yard, w: bufio.NewWriterSize(f, 1<<16)}
+	}
+	return w.yard.bury(g)
+}
+
+func (w *runWriter) close() {
+	if w != nil {
+		w.r.close()
+	}
+}
+
+func (w *runWriter) finish() error {
 	for ; w.next < len(w.r.dir); w.next++ {
-		w.r.dir[w.next] = w.n
+		w.r.dir[w.next] = w.r.n
 	}
-	if err := errors.Join(w.w.Flush(), w.yard.w.Flush()); err != nil {
-		return nil, fmt.Errorf("spill the key index: %w", err)
+	err := w.w.Flush()
+	if w.yard != nil {
+		err = errors.Join(err, w.yard.w.Flush())
 	}
-	return w.r, nil
+	return err
 }

@@ -8,36 +8,21 @@ import (
 	"sluice.io/sluice/worker/silver/fold"
 )
 
-// Spill is where and when an index that grows too large for memory goes on in a file.
-type Spill struct {
-	// Whole keeps all of an entry, in 30 bytes: of a table whose merges need the sequence of each row. Without it an entry has 15 bytes,
-	// and a bound of the sequence.
-	Whole bool
-	// Dir is a folder for files that need not outlive the process; "": never.
-	Dir string
-	// Limit gives the bytes that the index may have in memory, now.
-	Limit func() int64
-}
-
 // WithSpill sets where the index may spill. Before the first entry.
 func (x *Index) WithSpill(s Spill) { x.spill = s }
 
-// Spilled tells that a part of the index is in a file, and how many bytes it has.
-func (x *Index) Spilled() int64 { return x.run.size() }
+// Spilled tells that a part of the index is on disk, and how many bytes it has.
+func (x *Index) Spilled() int64 { return x.disk.size() }
 
 // Err is why the index could not be read or written. After that it is not to be trusted (D8).
-func (x *Index) Err() error { return x.err }
+func (x *Index) Err() error { return x.disk.err }
 
-func (x *Index) fail(err error) {
-	if x.err == nil {
-		x.err = err
-	}
-}
-
-// Over tells that the index needs more memory than it may have: Compact it.
+// Over tells that the index needs more memory than it may have, or more of the disk than it should: Shrink it.
 func (x *Index) Over() bool {
-	return x.spill.Dir != "" && x.spill.Limit != nil && x.Table.n+x.gone.n > 0 && x.held() > x.spill.Limit()
+	return x.Table.n > 0 && x.spill.over(x.held()) || x.disk.wasteful(x.inMemory) != nil
 }
+
+func (x *Index) inMemory(s int) int { return x.shards[s].n }
 
 // minRoom is how many entries are taken into memory before they go to the file, however little it may have.
 const minRoom = 1 << 10
@@ -50,133 +35,99 @@ func (x *Index) Room(n int) int {
 	return min(n, max(int(x.spill.Limit()/40), minRoom))
 }
 
-// Compact moves what is in memory into the file: a new one, of the old one and the memory. twice are hashes that the file has
-// more than once.
+// Shrink moves to disk what is too much in memory, one part of the shards after the other, until enough has moved. twice are hashes that turned out to have
+// several entries on disk.
+func (x *Index) Shrink() (twice []fold.Hash, err error) {
+	m := mover{x: x}
+	for err == nil && x.Over() {
+		if r := x.disk.wasteful(x.inMemory); r != nil {
+			err = m.part(r.begin, r.end)
+		} else {
+			err = m.part(x.disk.fullest(x.heldBy))
+		}
+	}
+	return m.twice, err
+}
+
+// Compact moves all that is in memory to disk.
 func (x *Index) Compact() (twice []fold.Hash, err error) {
-	if len(x.files) > maxRunFile {
-		return nil, fmt.Errorf("spill the key index: %d files are more than it can hold", len(x.files))
+	m := mover{x: x}
+	for s := 0; err == nil && s < shards; {
+		end := x.disk.part(s)
+		err = m.part(s, end)
+		s = end
 	}
-	w, err := newRun(x.spill.Dir, x.Len(), x.spill.Whole)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			w.r.close()
-			x.fail(err)
-		}
-	}()
-	m := mover{x: x, w: w}
-	for s := range x.shards {
-		if err := m.shard(s); err != nil {
-			return nil, fmt.Errorf("spill the key index: %w", err)
-		}
-	}
-	r, err := w.finish()
-	if err != nil {
-		return nil, err
-	}
-	x.run.close()
-	x.run, x.gone, x.graves, x.freeG, x.named = r, Table{}, nil, nil, 0
-	x.Table.n -= m.moved
-	x.dead -= m.expired
-	return m.twice, nil
+	return m.twice, err
 }
 
-// mover is one Compact.
+// mover moves entries from memory to disk.
 type mover struct {
-	x              *Index
-	w              *runWriter
-	part           []Entry
-	last           Entry
-	fresh          bool // last came from memory
-	twice          []fold.Hash
-	moved, expired int
+	x      *Index
+	sorted []Entry
+	graves []Grave // of the shard that is moved
+	last   Entry
+	known  bool // last comes from disk
+	twice  []fold.Hash
 }
 
-// shard merges one shard of the memory with its part of the old file, and gives its memory back at once, so that old and new are never
-// there together.
-func (m *mover) shard(s int) error {
-	x, w := m.x, m.w
-	sh := &x.shards[s]
-	part := m.part[:0]
-	for i := range sh.slots {
-		if !sh.slots[i].Hash.IsZero() {
-			part = append(part, sh.slots[i])
+// part moves a part of the shards.
+func (m *mover) part(begin, end int) error {
+	x := m.x
+	if len(x.files) > maxRunFile {
+		return fmt.Errorf("spill the key index: %d files are more than it can hold", len(x.files))
+	}
+	n := x.disk.runs[begin].len()
+	for s := begin; s < end; s++ {
+		n += x.shards[s].n
+	}
+	return x.disk.rewrite(x.spill, begin, end, n, m)
+}
+
+// fresh takes a shard out of the memory, which is given back at once, so that old and new are never there together.
+func (m *mover) fresh(s int, order func(a, b Entry) int) []Entry {
+	x := m.x
+	m.sorted, m.graves = m.sorted[:0], x.graves[s].graves
+	for _, e := range x.shards[s].slots {
+		if !e.Hash.IsZero() {
+			m.sorted = append(m.sorted, e)
 		}
 	}
-	m.part, m.moved = part, m.moved+len(part)
-	slices.SortFunc(part, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Hash.Lo, b.Hash.Lo), cmp.Compare(w.r.low(a.Hash), w.r.low(b.Hash)), cmp.Compare(a.File, b.File), cmp.Compare(a.Row, b.Row))
+	x.Table.n -= len(m.sorted)
+	x.shards[s], x.graves[s] = shard{}, graveyard{}
+	slices.SortFunc(m.sorted, func(a, b Entry) int {
+		return cmp.Or(order(a, b), cmp.Compare(a.File, b.File), cmp.Compare(a.Row, b.Row))
 	})
-	if x.run != nil {
-		per := 1 << (x.run.bits - shardBits)
-		var failed error
-		_, err := x.run.scan(s*per, (s+1)*per, func(e Entry) bool {
-			if x.isGone(e) {
-				return true
-			}
-			for failed == nil && len(part) > 0 && (part[0].Hash.Lo < e.Hash.Lo || part[0].Hash.Lo == e.Hash.Lo && w.r.low(part[0].Hash) <= w.r.low(e.Hash)) {
-				failed = m.put(part[0], true)
-				part = part[1:]
-			}
-			if failed == nil {
-				failed = m.put(e, false)
-			}
-			return failed == nil
-		})
-		if err := cmp.Or(err, failed); err != nil {
-			return err
-		}
-	}
-	for _, e := range part {
-		if err := m.put(e, true); err != nil {
-			return err
-		}
-	}
-	*sh = shard{}
-	return nil
+	return m.sorted
 }
 
-// put writes an entry, a tombstone with its grave. fresh: it comes from memory.
-func (m *mover) put(e Entry, fresh bool) error {
-	x, r := m.x, m.w.r
-	if r.masked(m.last.Hash) == r.masked(e.Hash) && !m.last.Hash.IsZero() {
-		switch { // of two that are in the file already it was told before
-		case fresh:
+// put writes an entry, a tombstone with its grave.
+func (m *mover) put(w *runWriter, e Entry, old *run) (err error) {
+	if w.r.masked(m.last.Hash) == w.r.masked(e.Hash) && !m.last.Hash.IsZero() {
+		switch { // of two that are on disk already it was told before
+		case old == nil:
 			m.twice = append(m.twice, e.Hash)
-		case m.fresh:
+		case !m.known:
 			m.twice = append(m.twice, m.last.Hash)
 		}
 	}
-	m.last, m.fresh = e, fresh
+	m.last, m.known = e, old != nil
 	if e.File != Dead {
-		return m.w.add(e)
+		return w.add(e)
 	}
 	var g Grave
-	var err error
-	if e.Row&onDisk == 0 {
-		g = x.graves[e.Row]
-	} else if g, err = x.run.yard.grave(e.Row, true); err != nil {
+	if old == nil {
+		g = m.graves[e.Row]
+	} else if g, err = old.yard.grave(e.Row, true); err != nil {
 		return err
 	}
-	if g.AtMs < x.expired {
-		m.expired++
+	if g.AtMs < m.x.expired {
+		m.x.dead--
 		return nil
 	}
-	if e.Row, err = m.w.yard.bury(&g); err != nil {
+	if e.Row, err = w.bury(&g); err != nil {
 		return err
 	}
-	return m.w.add(e)
-}
-
-func (x *Index) isGone(e Entry) bool {
-	if x.gone.n == 0 {
-		return false
-	}
-	h := x.run.masked(e.Hash)
-	s := &x.gone.shards[shardOf(h)]
-	return s.find(h, e.File, e.row()) >= 0
+	return w.add(e)
 }
 
 // bound gives an entry whose own sequence is not kept that of the newest row of its file.
@@ -187,34 +138,14 @@ func (x *Index) bound(e Entry) Entry {
 	return e
 }
 
-// inRun calls f for the entries of a hash that are in the file and not gone.
-func (x *Index) inRun(h fold.Hash, f func(Entry) bool) {
-	if x.run == nil {
-		return
-	}
-	if err := x.run.find(h, func(e Entry) bool { return x.isGone(e) || f(x.bound(e)) }); err != nil {
-		x.fail(err)
-	}
-}
-
-// hasRun tells whether the file has an entry, and takes it away.
-func (x *Index) takeRun(h fold.Hash, file, row uint32) (e Entry, ok bool) {
-	want := Entry{Hash: x.run.masked(h), File: file, Row: row}
-	want.Row = want.row()
-	x.inRun(h, func(c Entry) bool {
-		if c.File == file && c.row() == want.Row {
-			e, ok = c, true
-		}
-		return !ok
-	})
-	if ok {
-		x.gone.Insert(want)
-	}
-	return e, ok
+// at is the entry that points to file and row, for the disk to find it.
+func at(file, row uint32) func(Entry) bool {
+	want := Entry{File: file, Row: row}.row()
+	return func(e Entry) bool { return e.File == file && e.row() == want }
 }
 
 // Len is the number of entries, Dead ones included.
-func (x *Index) Len() int { return x.Table.n + x.run.len() - x.gone.n }
+func (x *Index) Len() int { return x.Table.n + x.disk.len() }
 
 // Get finds the entry of a key. Where there are several it gives one, with more set.
 func (x *Index) Get(h fold.Hash) (e Entry, ok, more bool) {
@@ -222,13 +153,13 @@ func (x *Index) Get(h fold.Hash) (e Entry, ok, more bool) {
 	if ok {
 		e = x.bound(e)
 	}
-	if x.run != nil && !more {
-		x.inRun(h, func(c Entry) bool {
+	if !more {
+		x.disk.find(h, func(c Entry) bool {
 			if ok {
 				more = true
 				return false
 			}
-			e, ok = c, true
+			e, ok = x.bound(c), true
 			return true
 		})
 	}
@@ -243,7 +174,7 @@ func (x *Index) Each(h fold.Hash, f func(Entry) bool) {
 		return goOn
 	})
 	if goOn {
-		x.inRun(h, f)
+		x.disk.find(h, func(e Entry) bool { return f(x.bound(e)) })
 	}
 }
 
@@ -279,14 +210,11 @@ func (x *Index) Replace(file, row uint32, e Entry) bool {
 	if x.Table.Replace(file, row, e) {
 		return true
 	}
-	if x.run == nil {
-		return false
+	_, ok := x.disk.take(e.Hash, at(file, row))
+	if ok {
+		x.Table.Insert(e)
 	}
-	if _, ok := x.takeRun(e.Hash, file, row); !ok {
-		return false
-	}
-	x.Table.Insert(e)
-	return true
+	return ok
 }
 
 // Move lets the entry of a hash that points to file and row point to another place. It tells whether there was one.
@@ -294,19 +222,7 @@ func (x *Index) Move(h fold.Hash, file, row, toFile, toRow uint32) bool {
 	if int(file) < len(x.files) && int(toFile) < len(x.files) {
 		x.files[toFile].newest = max(x.files[toFile].newest, x.files[file].newest)
 	}
-	if x.Table.Move(h, file, row, toFile, toRow) {
-		return true
-	}
-	if x.run == nil {
-		return false
-	}
-	e, ok := x.takeRun(h, file, row)
-	if !ok {
-		return false
-	}
-	e.Hash, e.File, e.Row = h, toFile, e.Row&^rowMask|toRow&rowMask
-	x.Table.Insert(e)
-	return true
+	return x.Table.Move(h, file, row, toFile, toRow) || x.disk.move(h, at(file, row), toFile, toRow)
 }
 
 // Remove takes away the entry of a hash that points to file and row, flags aside. It tells whether there was one.
@@ -314,14 +230,11 @@ func (x *Index) Remove(h fold.Hash, file, row uint32) bool {
 	if x.Table.Remove(h, file, row) {
 		return true
 	}
-	if x.run == nil {
-		return false
-	}
-	_, ok := x.takeRun(h, file, row)
+	_, ok := x.disk.take(h, at(file, row))
 	return ok
 }
 
-// All calls f for each entry until f gives false. The index must not be changed meanwhile. Hashes of entries that are in a file
+// All calls f for each entry until f gives false. The index must not be changed meanwhile. Hashes of entries that are on disk
 // are cut off: they serve to Remove the entry, and for nothing else.
 func (x *Index) All(f func(*Entry) bool) {
 	goOn := true
@@ -332,24 +245,18 @@ func (x *Index) All(f func(*Entry) bool) {
 		goOn = f(e)
 		return goOn
 	})
-	if !goOn || x.run == nil {
-		return
-	}
-	if _, err := x.run.scan(0, len(x.run.dir)-1, func(e Entry) bool {
-		if x.isGone(e) {
-			return true
-		}
-		e = x.bound(e)
-		return f(&e)
-	}); err != nil {
-		x.fail(err)
+	if goOn {
+		x.disk.scan(func(e Entry) bool {
+			e = x.bound(e)
+			return f(&e)
+		})
 	}
 }
 
-// Sample calls f for about n entries taken at random, for each one where there are no more, until f gives false. Of an index in a
-// file it takes neighbours.
+// Sample calls f for about n entries taken at random, for each one where there are no more, until f gives false. Of an index on
+// disk it takes neighbours.
 func (x *Index) Sample(n int, f func(Entry) bool) {
-	if x.run == nil {
+	if x.disk.len() == 0 {
 		x.Table.Sample(n, f)
 		return
 	}
@@ -357,5 +264,5 @@ func (x *Index) Sample(n int, f func(Entry) bool) {
 		x.All(func(e *Entry) bool { return f(*e) })
 		return
 	}
-	x.run.sample(n, func(e Entry) bool { return x.isGone(e) || f(x.bound(e)) }, x.fail)
+	x.disk.sample(n, func(e Entry) bool { return f(x.bound(e)) })
 }

@@ -18,8 +18,8 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		small, big := New(1), New(1)
 		whole := rapid.Bool().Draw(t, "whole")
-		small.WithSpill(Spill{Dir: dir, Whole: whole, Limit: func() int64 { return 0 }})
-		defer func() { small.run.close() }()
+		small.WithSpill(Spill{Dir: dir, Whole: whole, Limit: func() int64 { return 0 }, perRun: rapid.IntRange(1, 100).Draw(t, "entries of a run")})
+		defer small.disk.close()
 		for range 3 {
 			f := File{Path: string(rune('a' + len(small.files))), Rows: 1 << 20}
 			small.AddFile(f)
@@ -122,11 +122,26 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 					t.Fatalf("op %d: %v %v", op, a, b)
 				}
 			default:
-				if small.Over() != (small.Table.n+small.gone.n > 0) {
+				if small.Over() != (small.Table.n > 0) {
 					t.Fatalf("over: %v", small.Over())
 				}
-				if _, err := small.Compact(); err != nil {
+				move := small.Shrink
+				switch rapid.IntRange(0, 2).Draw(t, "how") {
+				case 0:
+					move = small.Compact
+				case 1: // some of it
+					m := mover{x: small}
+					begin := partOf(&small.disk, rapid.IntRange(0, shards-1).Draw(t, "shard"))
+					if err := m.part(begin, small.disk.part(begin)); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				if _, err := move(); err != nil {
 					t.Fatal(err)
+				}
+				if small.Over() || small.Table.n > 0 {
+					t.Fatal("still in memory")
 				}
 			}
 		}
@@ -226,7 +241,7 @@ func TestSpilledBytesPerKey(t *testing.T) {
 	if _, err := x.Compact(); err != nil {
 		t.Fatal(err)
 	}
-	defer x.run.close()
+	defer x.disk.close()
 	disk, memory := float64(x.Spilled())/keys, float64(x.MemoryBytes())/keys
 	if disk > 16 || memory > 1 || x.Len() != keys {
 		t.Fatalf("%.1f bytes per key on disk, %.1f in memory", disk, memory)
@@ -260,7 +275,7 @@ func TestSpilledTombstones(t *testing.T) {
 	if _, err := x.Compact(); err != nil {
 		t.Fatal(err)
 	}
-	defer x.run.close()
+	defer x.disk.close()
 	if x.Tombstones() != keys || most > 4<<20 {
 		t.Fatalf("%d tombstones, at most %d bytes in memory", x.Tombstones(), most)
 	}
@@ -283,8 +298,82 @@ func TestSpilledFileFails(t *testing.T) {
 	if _, err := x.Compact(); err != nil {
 		t.Fatal(err)
 	}
-	x.run.close()
+	x.disk.close()
 	if _, ok, _ := x.Get(hashOf(1)); ok || x.Err() == nil {
 		t.Fatalf("%v %v", ok, x.Err())
+	}
+}
+
+// partOf gives the beginning of the part that a shard is in.
+func partOf(d *disk, s int) (begin int) {
+	for d.part(begin) <= s {
+		begin = d.part(begin)
+	}
+	return begin
+}
+
+// Runs are written anew one at a time, by what is in memory of each, and those alone of which much is gone; the memory keeps to its bound.
+func TestShrinkWritesOneRunAtATime(t *testing.T) {
+	const limit, keys, perRun = 1 << 20, 100_000, 5000
+	x := New(1)
+	x.WithSpill(Spill{Dir: t.TempDir(), Limit: func() int64 { return limit }, perRun: perRun})
+	defer x.disk.close()
+	x.AddFile(File{Path: "a", Rows: 1 << 20})
+	most := 0
+	shrink := func() {
+		before := x.disk.runs
+		if _, err := x.Shrink(); err != nil {
+			t.Fatal(err)
+		}
+		written := 0
+		x.disk.all(func(r *run) bool {
+			if before[r.begin] != r {
+				written += int(r.n)
+			}
+			return true
+		})
+		most = max(most, written)
+		if held := x.held(); held > limit {
+			t.Fatalf("%d bytes in memory", held)
+		}
+	}
+	place := make([]uint32, 0, keys)
+	next := uint32(0)
+	insert := func() {
+		x.Insert(At(hashOf(len(place)), fold.Stamp{Epoch: 1, Pos: "1", Exact: true}, 0, int64(next), false))
+		place = append(place, next)
+		next++
+	}
+	for len(place) < keys {
+		insert()
+		if len(place)%100 == 0 {
+			shrink()
+		}
+	}
+	most = 0
+	for i := range keys { // each is updated and, by a compaction, moved
+		k, e := i*7%keys, At(hashOf(i*7%keys), fold.Stamp{Epoch: 1, Pos: "2", Exact: true}, 0, int64(next), false)
+		if !x.Replace(0, place[k], e) || !x.Move(e.Hash, 0, next, 0, next+1) {
+			t.Fatal(k)
+		}
+		place[k], next = next+1, next+2
+		if i%100 == 0 {
+			shrink()
+		}
+	}
+	if most == 0 || most > 4*perRun {
+		t.Errorf("%d entries were written at once, want some, and at most those of two runs of %d to %d", most, perRun, 2*perRun)
+	}
+	size := x.Spilled()
+	for k := range keys / 2 { // gone without one that takes the place
+		if !x.Remove(hashOf(k), 0, place[k]) {
+			t.Fatal(k)
+		}
+		if k%100 == 0 {
+			shrink()
+		}
+	}
+	if x.Len() != keys/2 || x.Spilled() > size*5/8 {
+		t.Errorf("%d entries; %d bytes on disk of %d before half of them went", x.Len(), x.Spilled(), size)
 	}
 }

@@ -5,7 +5,7 @@
 // not: durable, or shared; one Index belongs to the goroutine that merges the table.
 //
 // Key types: Table (the hash table, 32 bytes a slot), Entry (what it says of a key), Index (Table, the files its entries
-// point to and the version). An index that may not have the memory goes on in a file, 15 bytes for a key (Spill), its tombstones in another.
+// point to and the version). An index that may not have the memory goes on in files, 15 bytes for a key (Spill), its tombstones in others.
 package index
 
 import (
@@ -99,10 +99,12 @@ func (t *Table) Len() int { return t.n }
 func (t *Table) Bytes() int64 {
 	var n int64
 	for i := range t.shards {
-		n += int64(cap(t.shards[i].slots)) * 32
+		n += t.shards[i].bytes()
 	}
 	return n
 }
+
+func (s *shard) bytes() int64 { return int64(cap(s.slots)) * 32 }
 
 func shardOf(h fold.Hash) uint64 { return h.Lo >> (64 - shardBits) }
 

@@ -153,6 +153,13 @@ func (y *yard) bytes() int64 {
 	return int64(cap(y.window))
 }
 
+func (y *yard) length() int64 {
+	if y == nil {
+		return 0
+	}
+	return y.size
+}
+
 func (y *yard) close() {
 	if y != nil {
 		_ = y.f.Close()
