@@ -197,6 +197,16 @@ func median(x []float64) float64 {
 	return s[len(s)/2]
 }
 
+// spread gives p50, p99 and the largest.
+func spread(x []float64) (out [3]float64) {
+	s := slices.Clone(x)
+	slices.Sort(s)
+	if n := len(s); n > 0 {
+		out = [3]float64{s[n/2], s[n*99/100], s[n-1]}
+	}
+	return out
+}
+
 // slope is that of the straight line nearest to the points.
 func slope(x, y []float64) float64 {
 	mx, my, n := 0.0, 0.0, float64(len(x))

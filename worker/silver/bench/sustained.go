@@ -49,11 +49,14 @@ type Window struct {
 type SustainedResult struct {
 	Windows           []Window
 	P50, P99, Slowest float64
-	Changes, Commits  int64
-	Bytes             int64
-	CPU, Seconds      float64
-	Compactions       int64
-	RSS               float64 // peak
+	// Merge is what a merge took from its beginning to its commit, index included; Upkeep what came behind it; Index what it took the index to follow: p50, p99
+	// and the longest, in seconds.
+	Merge, Upkeep, Index [3]float64
+	Changes, Commits     int64
+	Bytes                int64
+	CPU, Seconds         float64
+	Compactions          int64
+	RSS                  float64 // peak
 	// Version is that of the table when the stream ended. Then no changes came any more, and the owner went on with its upkeep until there was none: Settled
 	// seconds later, with SettledBytes written.
 	Version      int64
@@ -114,7 +117,8 @@ func (o *SustainedOptions) Measure(ctx context.Context) (string, error) {
 	for _, w := range r.Windows {
 		fmt.Fprintf(&b, "%8d | %7.2f %7.2f | %9.0f %9.2f | %7.0f %6d %11d | %7.2f %8.0f\n", w.Second, w.P99, w.Slowest, w.Batch, w.Upkeep, w.RSS, w.Files, w.Compactions, w.CPU, w.IndexMB)
 	}
-	fmt.Fprintf(&b, "\nfreshness p50 %.2f s, p99 %.2f s, max %.2f s; %d changes in %d commits, %.0f MB written, %.2f cores with the generator; peak memory %.0f MB; %d compactions\n",
+	fmt.Fprintf(&b, "\np50, p99, longest: merge %.2f s, upkeep behind it %.2f s, index %.2f s\n", r.Merge, r.Upkeep, r.Index)
+	fmt.Fprintf(&b, "freshness p50 %.2f s, p99 %.2f s, max %.2f s; %d changes in %d commits, %.0f MB written, %.2f cores with the generator; peak memory %.0f MB; %d compactions\n",
 		r.P50, r.P99, r.Slowest, r.Changes, r.Commits, float64(r.Bytes)/(1<<20), r.CPU/r.Seconds, r.RSS, r.Compactions)
 	if o.Readers == "" {
 		return b.String(), nil
@@ -210,6 +214,7 @@ func stream(ctx context.Context, dir string, keys, rate, seconds int, interval t
 	}
 	var all freshBins
 	window := &freshBins{}
+	var merges, upkeeps, indexes []float64
 	w := Window{}
 	rng := rand.New(rand.NewPCG(7, 7))
 	every := max(seconds/30, 1)
@@ -248,6 +253,8 @@ func stream(ctx context.Context, dir string, keys, rate, seconds int, interval t
 			return out, fmt.Errorf("%d changes were not committed: %+v", len(in), res)
 		}
 		now := time.Since(began)
+		merges = append(merges, (res.Took.Total() - res.Took.Upkeep).Seconds())
+		upkeeps, indexes = append(upkeeps, res.Took.Upkeep.Seconds()), append(indexes, res.Took.Index.Seconds())
 		at := (now - res.Took.Upkeep).Seconds()
 		oldest, youngest := at-float64(out.Changes)/float64(rate), at-float64(arrived)/float64(rate)
 		window.add(arrived-out.Changes, youngest, oldest)
@@ -268,6 +275,7 @@ func stream(ctx context.Context, dir string, keys, rate, seconds int, interval t
 	}
 	cpu, rss := usage()
 	out.P50, out.P99, out.CPU, out.RSS, out.Seconds = all.quantile(0.5), all.quantile(0.99), cpu-cpu0, rss, time.Since(began).Seconds()
+	out.Merge, out.Upkeep, out.Index = spread(merges), spread(upkeeps), spread(indexes)
 	written, out.Bytes, out.Compactions, out.Version = c.n.Load(), c.n.Load()-written, m.Stats().Compactions, m.Stats().Version
 	if out.Settled, err = settle(ctx, m); err != nil {
 		return out, err
