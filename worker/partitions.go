@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/connectors/smt"
+	"sluice.io/sluice/internal/guard"
 	"sluice.io/sluice/worker/bronze"
 	"sluice.io/sluice/worker/commit"
 )
@@ -55,7 +58,7 @@ func (u *run) partitions(cfg *config.Sink) error {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if err := p.run(pumpCtx); err != nil {
+			if err := guard.Do(func() error { return p.run(pumpCtx) }); err != nil {
 				stop(err) // one partition's trouble ends the group: its task is the unit that fails and is tried again
 			}
 		}()
@@ -63,15 +66,14 @@ func (u *run) partitions(cfg *config.Sink) error {
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		u.watch(pumpCtx, g, func() []*kafka.Reader {
+		running := func() []*kafka.Reader {
 			mu.Lock()
 			defer mu.Unlock()
-			out := make([]*kafka.Reader, 0, len(readers))
-			for _, r := range readers {
-				out = append(out, r)
-			}
-			return out
-		})
+			return slices.Collect(maps.Values(readers))
+		}
+		if err := guard.Do(func() error { u.watch(pumpCtx, g, running); return nil }); err != nil {
+			stop(err)
+		}
 	}()
 	wg.Wait()
 	err = context.Cause(pumpCtx)
@@ -301,7 +303,7 @@ func (gs *groups) join(u *run, cfg *config.Sink, client *kafka.Client, topic kaf
 	go func() {
 		defer gs.rt.runs.Done()
 		defer close(g.done)
-		if err := g.appender.Run(ctx); err != nil {
+		if err := guard.Do(func() error { return g.appender.Run(ctx) }); err != nil {
 			gs.rt.log.Error("bronze cannot go on", "connector", cfg.Name, "topic", topic.Name, "error", err)
 		}
 	}()

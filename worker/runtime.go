@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
+	"sluice.io/sluice/internal/guard"
 	"sluice.io/sluice/internal/ownership"
 	"sluice.io/sluice/worker/bronze"
 	"sluice.io/sluice/worker/commit"
@@ -252,7 +252,7 @@ func (r *Runtime) start(t *taskState, epoch uint64) {
 	go func() {
 		defer r.runs.Done()
 		u.log.Info("task starts")
-		err := u.work()
+		err := guard.Do(u.work)
 		asked := u.ctx.Err() != nil
 		u.stop()
 		u.kill()
@@ -271,13 +271,9 @@ func (r *Runtime) start(t *taskState, epoch uint64) {
 	}()
 }
 
-// work does what the task is for. A panic in it is a defect: the task fails and shows where, the others keep running.
-func (u *run) work() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = commit.Permanent(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
-		}
-	}()
+// work does what the task is for. A panic in it is a defect: the task fails and shows where, the others keep running. Its goroutines hand theirs to it
+// (package guard).
+func (u *run) work() error {
 	props := maps.Clone(u.connector.Config)
 	if props == nil {
 		props = map[string]string{}

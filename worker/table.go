@@ -118,11 +118,19 @@ func (u *run) table(cfg *config.Sink) error {
 	}
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
-	beside, stop := context.WithCancel(u.ctx)
-	defer stop()
+	beside, stop := context.WithCancelCause(u.ctx)
+	defer stop(nil)
 	v := vacuumer{t: t, every: cfg.SilverVacuumInterval, turn: u.rt.vacuums}
-	helpers.Go(func() { v.run(beside) })
-	return t.follow(u.ctx)
+	helpers.Go(func() {
+		if err := v.run(beside); err != nil {
+			stop(err)
+		}
+	})
+	err = t.follow(beside)
+	if cause := context.Cause(beside); cause != nil && u.ctx.Err() == nil {
+		return cause
+	}
+	return err
 }
 
 // mergeError tells errors of silver that pass from those that do not.

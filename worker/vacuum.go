@@ -12,6 +12,7 @@ import (
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/delta/vacuum"
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/internal/guard"
 )
 
 // firstVacuum is the part of the interval after which a new owner vacuums for the first time, or up to as much later: the owner before it may have done so
@@ -46,10 +47,10 @@ type vacuumer struct {
 	turn  chan struct{} // one table of the node at a time
 }
 
-// run vacuums until ctx ends.
-func (v *vacuumer) run(ctx context.Context) {
+// run vacuums until ctx ends. What fails is tried again; only a defect is an error.
+func (v *vacuumer) run(ctx context.Context) error {
 	if v.every <= 0 {
-		return
+		return nil
 	}
 	pause := v.every/firstVacuum + time.Duration(rand.Float64()*float64(v.every/firstVacuum)) //nolint:gosec // only so that tables do not all begin at once
 	for sleep(ctx, pause) {
@@ -57,14 +58,21 @@ func (v *vacuumer) run(ctx context.Context) {
 			select {
 			case v.turn <- struct{}{}:
 			case <-ctx.Done():
-				return
+				return nil
 			}
 			began := time.Now()
-			res, err := vacuumTable(ctx, v.t.lake, path)
+			var res vacuum.Result
+			err := guard.Do(func() (err error) {
+				res, err = vacuumTable(ctx, v.t.lake, path)
+				return err
+			})
 			<-v.turn
+			var defect *guard.PanicError
 			switch {
+			case errors.As(err, &defect):
+				return err
 			case ctx.Err() != nil:
-				return
+				return nil
 			case err != nil:
 				v.t.u.log.Warn("vacuum failed; it is tried again later", "table", path, "error", err)
 			case res.Deleted > 0:
@@ -74,6 +82,7 @@ func (v *vacuumer) run(ctx context.Context) {
 		}
 		pause = v.every
 	}
+	return nil
 }
 
 // vacuumTable vacuums a table, if it is there, with its own retention. It reads the log anew: no snapshot with all its tombstones stays in memory.

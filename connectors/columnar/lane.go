@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"sluice.io/sluice/connectors/columnar/parquet"
+	"sluice.io/sluice/internal/guard"
 )
 
 const (
@@ -317,6 +318,9 @@ func (w *groupWork) collect(ps *pass, cols []arrow.Array, b *Batch) error {
 
 func (l *lane) pass(ps *pass) part {
 	p := part{lease: ps.pool.Lease()}
-	p.cols, p.err = l.next(ps.rows, ps.runs, p.lease)
+	p.err = guard.Do(func() (err error) {
+		p.cols, err = l.next(ps.rows, ps.runs, p.lease)
+		return err
+	})
 	return p
 }

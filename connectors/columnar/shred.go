@@ -5,10 +5,9 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
-	"golang.org/x/sync/errgroup"
-
 	"sluice.io/sluice/connectors/columnar/parquet"
 	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/internal/guard"
 )
 
 // spots are the places of a node's values on the way from a record to levels: spot i is value idx[i] of the node's array, or
@@ -53,7 +52,7 @@ func (s *shredder) record(rec arrow.Record, fields []schema.Field, root *parquet
 
 // columns is record for columns side by side.
 func (s *shredder) columns(rec arrow.Record, fields []schema.Field, root *parquet.Node) error {
-	var g errgroup.Group
+	g := guard.New()
 	g.SetLimit(s.parallel)
 	at, leaf := 0, 0
 	for i := range fields {

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/internal/guard"
 )
 
 // CheckpointFormat is a kind of checkpoint.
@@ -379,7 +380,7 @@ func (w *cpWriter) write(ctx context.Context, key string, kind cpKind, rows iter
 			c.pad(n)
 			c.buf, c.full, c.rows = c.full, c.buf, 0
 		}
-		go func() { encoding <- flushGroup(pw, cols) }()
+		go func() { encoding <- guard.Do(func() error { return flushGroup(pw, cols) }) }()
 		return nil
 	}
 	of := map[string][]*cpColumn{} // by action

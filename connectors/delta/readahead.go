@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"sync"
+
+	"sluice.io/sluice/internal/guard"
 )
 
 // segmentResult is what a segment holds: the actions of its commit; of a compaction those of the compaction and of its
@@ -52,7 +54,11 @@ func (t *Table) readSegments(ctx context.Context, segs []segment) iter.Seq2[*seg
 			wg.Go(func() {
 				var p parser
 				for i := range next {
-					slots[i] <- t.readSegment(ctx, &p, &segs[i])
+					var res segmentResult
+					if err := guard.Do(func() error { res = t.readSegment(ctx, &p, &segs[i]); return nil }); err != nil {
+						res.err = err
+					}
+					slots[i] <- res
 				}
 			})
 		}

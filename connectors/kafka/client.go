@@ -13,6 +13,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/rcrowley/go-metrics"
+
+	"sluice.io/sluice/internal/guard"
 )
 
 // Options are what a Client needs beside its properties.
@@ -175,8 +177,12 @@ func do[T any](ctx context.Context, c *Client, call func() (T, error)) (T, error
 	c.mu.Unlock()
 	go func() {
 		defer c.wg.Done()
-		v, err := call()
-		done <- result{v, err}
+		var out result
+		out.err = guard.Do(func() (err error) {
+			out.v, err = call()
+			return err
+		})
+		done <- out
 	}()
 	select {
 	case r := <-done:

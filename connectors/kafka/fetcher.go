@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"sluice.io/sluice/internal/guard"
 )
 
 // fetchVersion is the newest Fetch that names topics rather than ids; every broker since 2.7 speaks it, Kafka 4 too.
@@ -87,7 +89,11 @@ func (f *fetcher) run() {
 	}
 	for err == nil && ctx.Err() == nil {
 		var more bool
-		if more, err = f.round(ctx, b); !more {
+		err = guard.Do(func() (err error) {
+			more, err = f.round(ctx, b)
+			return err
+		})
+		if !more {
 			break
 		}
 	}

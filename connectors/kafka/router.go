@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"sluice.io/sluice/internal/guard"
 )
 
 const (
@@ -47,7 +49,10 @@ func (c *Client) park(r *Reader, failed bool) {
 func (c *Client) route() {
 	defer c.wg.Done()
 	for {
-		next := c.routeOnce(c.ctx)
+		next := idCheck
+		if err := guard.Do(func() error { next = c.routeOnce(c.ctx); return nil }); err != nil {
+			c.log.Error("looking for the leaders of partitions failed; it is tried again", "error", err)
+		}
 		t := time.NewTimer(next)
 		select {
 		case <-c.kick:

@@ -107,6 +107,10 @@ var forbiddenCalls = []forbiddenCall{
 		why: "planning is a pure function; time comes in as an argument"},
 	{in: "connectors", pkg: "net/http", names: []string{"ListenAndServe", "ListenAndServeTLS", "Serve", "Server"},
 		why: "connectors serve no HTTP"},
+	{in: "worker", pkg: "golang.org/x/sync/errgroup", names: []string{"Group", "WithContext"},
+		why: "a panic in a goroutine fails its task, not the process; use internal/guard"},
+	{in: "connectors", pkg: "golang.org/x/sync/errgroup", names: []string{"Group", "WithContext"},
+		why: "a panic in a goroutine fails its task, not the process; use internal/guard"},
 	{in: "worker", pkg: "net/http", names: []string{"ListenAndServe", "ListenAndServeTLS", "Serve", "Server"},
 		why: "who may ask and how we answer is api's question"},
 }

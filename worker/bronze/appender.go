@@ -15,6 +15,7 @@ import (
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/internal/guard"
 	"sluice.io/sluice/worker/commit"
 )
 
@@ -239,7 +240,7 @@ func (a *Appender) Run(ctx context.Context) error {
 		for {
 			select {
 			case c := <-chunks:
-				if err := a.commit(ctx, c); err != nil {
+				if err := guard.Do(func() error { return a.commit(ctx, c) }); err != nil {
 					cancel(err)
 					return
 				}
@@ -248,7 +249,9 @@ func (a *Appender) Run(ctx context.Context) error {
 			}
 		}
 	}()
-	a.cutter(ctx, chunks, cancel)
+	if err := guard.Do(func() error { a.cutter(ctx, chunks, cancel); return nil }); err != nil {
+		cancel(err)
+	}
 	<-committed
 	err := context.Cause(ctx)
 	if errors.Is(err, context.Canceled) {
@@ -303,7 +306,7 @@ func (a *Appender) cutter(ctx context.Context, chunks chan<- *chunk, cancel cont
 		if c == nil {
 			continue
 		}
-		if err := a.write(ctx, c); err != nil {
+		if err := guard.Do(func() error { return a.write(ctx, c) }); err != nil {
 			c.drop(a)
 			cancel(err)
 			return

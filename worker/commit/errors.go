@@ -7,6 +7,7 @@ import (
 
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/internal/guard"
 )
 
 const checkpointTimeout = 5 * time.Minute
@@ -52,8 +53,9 @@ func Transient(err error) bool {
 	var permanent *permanentError
 	var unsupported *delta.UnsupportedError
 	var broken *delta.CorruptError
+	var defect *guard.PanicError
 	switch {
-	case errors.As(err, &permanent), errors.As(err, &unsupported), errors.As(err, &broken),
+	case errors.As(err, &permanent), errors.As(err, &unsupported), errors.As(err, &broken), errors.As(err, &defect),
 		errors.Is(err, store.ErrPermission), errors.Is(err, delta.ErrInvalidCommit), errors.Is(err, delta.ErrAppendOnly),
 		errors.Is(err, delta.ErrProgress), errors.Is(err, context.Canceled):
 		return false

@@ -10,6 +10,7 @@ import (
 
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/internal/guard"
 )
 
 // Tables keeps tables open. It is safe for concurrent use.
@@ -234,7 +235,11 @@ func (t *Tables) checkpoint(e *entry, table *delta.Table, s *delta.Snapshot) {
 		defer e.busy.Store(false)
 		ctx, cancel := context.WithTimeout(context.Background(), checkpointTimeout)
 		defer cancel()
-		if _, err := table.Checkpoint(ctx, s, delta.CheckpointOptions{}); err != nil {
+		err := guard.Do(func() error {
+			_, err := table.Checkpoint(ctx, s, delta.CheckpointOptions{})
+			return err
+		})
+		if err != nil {
 			t.log.Warn("the checkpoint was not written; the next one will be", "table", table.URL(), "version", s.Version, "error", err)
 		}
 	}()

@@ -10,9 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/internal/guard"
 	"sluice.io/sluice/worker/silver/fold"
 	"sluice.io/sluice/worker/silver/index"
 	"sluice.io/sluice/worker/silver/state"
@@ -29,7 +28,7 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	}
 	b := &builder{m: m, snap: snap, idx: x, bulk: x.Bulk(), past: index.NewPast(m.spill())}
 	files := slices.Collect(snap.Files())
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := guard.WithContext(ctx)
 	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for _, a := range files {
 		g.Go(func() error { return b.enter(gctx, a) })
@@ -134,9 +133,7 @@ func (f *fileKeys) see(o uint32, k rowKey) error {
 // flush moves the gathered keys into the index, and the index to disk where it has grown too large for memory.
 func (f *fileKeys) flush() error {
 	b := f.b
-	b.filling.RLock()
-	twice := b.bulk.Add(f.keys, f.sorted)
-	b.filling.RUnlock()
+	twice := b.add(f.keys, f.sorted)
 	n := b.filled.Add(int64(len(f.keys)))
 	f.keys = f.keys[:0]
 	var err error
@@ -151,6 +148,12 @@ func (f *fileKeys) flush() error {
 		b.mu.Unlock()
 	}
 	return err
+}
+
+func (b *builder) add(keys, sorted []index.Entry) (twice []fold.Hash) {
+	b.filling.RLock()
+	defer b.filling.RUnlock()
+	return b.bulk.Add(keys, sorted)
 }
 
 // compact moves the index to disk, unless another goroutine just did. It gives the keys that were there twice.

@@ -8,10 +8,9 @@ import (
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"golang.org/x/sync/errgroup"
-
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/delta/dv"
+	"sluice.io/sluice/internal/guard"
 )
 
 // draft is a commit in the making: the files that are written for it, and what it says of those that are there. What it writes is in no version
@@ -20,7 +19,7 @@ type draft struct {
 	w    *work
 	snap *delta.Snapshot // what the commit builds on
 	// Writes of files that run meanwhile.
-	g   *errgroup.Group
+	g   *guard.Group
 	ctx context.Context // ends when one of them fails
 
 	feed  *feedFile // nil: the table has no change data feed, or the commit is told by its files
@@ -50,7 +49,7 @@ func (w *work) draft(ctx context.Context) *draft {
 	m := w.m
 	d := &draft{w: w, snap: m.snap, newState: w.stateNew || m.pending || len(w.newTombs) > 0, stateM: m.stateM, next: map[uint32]*bitmap{},
 		gain: int64(len(w.winners))}
-	d.g, d.ctx = errgroup.WithContext(ctx)
+	d.g, d.ctx = guard.WithContext(ctx)
 	d.g.Go(func() error { return m.sameTable(d.ctx) })
 	return d
 }

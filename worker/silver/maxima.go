@@ -7,11 +7,10 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/internal/guard"
 	"sluice.io/sluice/worker/silver/evolve"
 	"sluice.io/sluice/worker/silver/fold"
 	"sluice.io/sluice/worker/silver/index"
@@ -77,7 +76,7 @@ func (x *maxima) join(o *maxima) {
 func (m *Merger) observeRows(ctx context.Context, snap *delta.Snapshot, x *index.Index, seen *maxima) error {
 	l := m.state.Lineages
 	var mu sync.Mutex // of l
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := guard.WithContext(ctx)
 	g.SetLimit(16)
 	for k, p := range l.Parts {
 		r := seen.at[uint32(k.Partition)]

@@ -18,6 +18,7 @@ import (
 	"sluice.io/sluice/connectors/columnar/parquet"
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/internal/guard"
 )
 
 // Options say what of a table is read.
@@ -224,7 +225,11 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 					ready <- &opened{err: sc.place(err)}
 					return
 				}
-				ready <- sc.open(ctx, a, parts)
+				var o *opened
+				if err := guard.Do(func() error { o = sc.open(ctx, a, parts); return nil }); err != nil {
+					o = &opened{err: sc.place(err)}
+				}
+				ready <- o
 			}()
 		}
 	}()
@@ -247,14 +252,17 @@ func (sc *scanner) run(ctx context.Context, files iter.Seq[*delta.Add], yield fu
 					defer wg.Done()
 					defer func() { <-slots }()
 					defer close(out)
-					sc.decode(ctx, o, groups, func(i item) bool {
+					emit := func(i item) bool {
 						select {
 						case out <- i:
 							return true
 						case <-ctx.Done():
 							return false
 						}
-					})
+					}
+					if err := guard.Do(func() error { sc.decode(ctx, o, groups, emit); return nil }); err != nil {
+						emit(item{err: sc.place(err)})
+					}
 				}()
 				select {
 				case units <- out:

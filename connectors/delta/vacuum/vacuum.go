@@ -18,6 +18,7 @@ import (
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/delta/dv"
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/internal/guard"
 )
 
 // DefaultRetention is how long removed files stay where the table does not say (delta.deletedFileRetentionDuration).
@@ -229,7 +230,7 @@ func Execute(ctx context.Context, t *delta.Table, p *Plan, o Options) (Result, e
 	for range parallel {
 		wg.Go(func() {
 			for f := range work {
-				err := t.Bucket().Delete(ctx, f.Key)
+				err := guard.Do(func() error { return t.Bucket().Delete(ctx, f.Key) })
 				mu.Lock()
 				if err != nil {
 					errs = append(errs, err)

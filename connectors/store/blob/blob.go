@@ -27,6 +27,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/internal/guard"
 )
 
 // Bucket is a bucket, or the part of it below a prefix. It is safe for concurrent use.
@@ -285,7 +286,7 @@ func (b *Bucket) pipe(ctx context.Context, key string) *piped {
 	r, w := io.Pipe()
 	p := &piped{ctx: ctx, w: w, done: make(chan error, 1)}
 	go func() {
-		err := b.b.Upload(ctx, key, r, &gblob.WriterOptions{ContentType: contentType})
+		err := guard.Do(func() error { return b.b.Upload(ctx, key, r, &gblob.WriterOptions{ContentType: contentType}) })
 		r.CloseWithError(err) // ends a Write that waits
 		p.done <- err
 	}()

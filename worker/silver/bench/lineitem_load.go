@@ -8,13 +8,12 @@ import (
 	"strconv"
 
 	"github.com/apache/arrow/go/v17/arrow/decimal128"
-	"golang.org/x/sync/errgroup"
-
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/schema"
 	"sluice.io/sluice/connectors/store/file"
+	"sluice.io/sluice/internal/guard"
 	"sluice.io/sluice/worker/silver"
 	"sluice.io/sluice/worker/silver/fold"
 )
@@ -54,7 +53,7 @@ func loadLines(ctx context.Context, dir string, rows int64) error {
 		return err
 	}
 	adds := make([]delta.Add, (max(rows-firstLines, 0)+linesOfFile-1)/linesOfFile)
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := guard.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range adds {
 		from := firstLines + int64(i)*linesOfFile
