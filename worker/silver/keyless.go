@@ -39,6 +39,9 @@ func (w *work) keyless(c *connectors.Change, p *partition) {
 		return
 	}
 	st := w.stamp(c, p)
+	if c.Snapshot != connectors.NotSnapshot {
+		w.sawSnapshot(c, st)
+	}
 	if c.Op == connectors.Delete && !c.Filtered && w.m.opt.Config.SilverDeleteMode == "ignore" {
 		return
 	}

@@ -130,3 +130,45 @@ func TestRepeatBehindATruncateWithoutKey(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot that is taken anew brings all rows of a table without key once more, those aside that went meanwhile: they are the table's rows, whatever is read first of
+// it, and what comes late and is older changes nothing. Was: each row was there twice.
+func TestNewSnapshotWithoutKey(t *testing.T) {
+	t.Parallel()
+	for _, scd := range []int{1, 2} {
+		for _, mode := range []string{"deletion-vectors", "copy-on-write"} {
+			for _, last := range []int{0, 1, 2} {
+				source := *benchSource
+				source.Connector, source.Table = "mariadb", "t"
+				row := func(op connectors.Op, off int64, pos uint64, a string) connectors.Change {
+					c := rec(op, off, 0, "a", text(a))
+					c.Key, c.Source, c.Position = connectors.Row{}, &source, benchPosition(pos, 2)
+					if op == connectors.Read {
+						c.Snapshot, c.PosQuality, c.Position = connectors.SnapshotTrue, connectors.TieMayHappen, benchPosition(pos, 1)
+					}
+					return c
+				}
+				conf := func(c *config.Sink) { c.SilverSCDType, c.SilverMergeMode = scd, mode }
+				x := newBench(t, conf)
+				x.merge(row(connectors.Read, 1, 10, "x"), row(connectors.Read, 2, 10, "y"), row(connectors.Read, 3, 10, "y"))
+				x.merge(row(cOp, 4, 20, "z"))
+				again := []connectors.Change{row(connectors.Read, 5, 30, "x"), row(connectors.Read, 6, 30, "y"), row(connectors.Read, 7, 30, "w")}
+				again[last].Snapshot = connectors.SnapshotLast
+				x.merge(again[:2]...)
+				x.merge(again[2], at(row(cOp, 1, 25, "late"), 1), row(cOp, 8, 40, "new"))
+				x.reopen(conf)
+				x.merge(at(row(cOp, 2, 26, "later"), 1))
+				var got []string
+				for _, l := range canonicalRows(t, x.b, "silver/t") {
+					if scd == 1 || strings.Contains(l, `"__END_AT":null`) {
+						got = append(got, l[strings.Index(l, `"a":`):][5:6])
+					}
+				}
+				slices.Sort(got)
+				if strings.Join(got, "") != "nwxy" {
+					t.Errorf("scd %d, %s, %d: %q", scd, mode, last, got)
+				}
+			}
+		}
+	}
+}

@@ -31,7 +31,13 @@ func (w *work) sawSnapshot(c *connectors.Change, st fold.Stamp) {
 	// All rows of the snapshot have its position, wherever they are: what is below is older. The deletes lie right below it, so that
 	// rows of the snapshot that come later, from other partitions, are newer than they.
 	st.Pos, st.Part, st.Off, st.Exact = st.Pos[:len(st.Pos)-1], 0, 0, true
-	w.sweeps = append(w.sweeps, sweep{c, st})
+	switch {
+	case w.m.keyed():
+		w.sweeps = append(w.sweeps, sweep{c, st})
+	case commitOrdered(c.Source):
+		// Rows without key are not brought again but added anew: all that were there go.
+		w.truncs = append(w.truncs, truncate{c: c, st: st, after: len(w.events)})
+	}
 }
 
 // ownTopic tells that the topic is that of the event's table alone, by its name: <prefix>.<schema>.<table>. A topic of another name may be

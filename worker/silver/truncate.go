@@ -38,7 +38,7 @@ func (w *work) applyTruncates() {
 	}
 	for i := range w.sweeps {
 		// What comes late and is older than a complete snapshot is in it, or gone.
-		if s := &w.sweeps[i]; commitOrdered(s.c.Source) && w.m.keyed() {
+		if s := &w.sweeps[i]; commitOrdered(s.c.Source) {
 			w.putTruncate(&truncate{c: s.c, st: s.st})
 		}
 	}
