@@ -29,6 +29,21 @@ func TestLocation(t *testing.T) {
 }
 
 // TestShallowClone reads a table whose files lie in quite another folder, by their absolute paths.
+// TestPathsThatAreNoTables: a path is told apart from a table before the store is asked.
+func TestPathsThatAreNoTables(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"missing": "there is nothing at ", "file/below": "there is nothing at ", "file": "is a file; a table is a folder", ".": ""} {
+		err := checkLocal(filepath.Join(dir, name))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
 func TestShallowClone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,7 +87,7 @@ func checkLocal(target string) error {
 	local := strings.TrimPrefix(target, "file://")
 	info, err := os.Stat(local)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR): // or below a file
 		return fmt.Errorf("there is nothing at %s", local)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("no permission to look at %s", local)

@@ -270,8 +270,11 @@ func (p *predicateParser) comparison() (Predicate, error) {
 		return negated(t, not), err
 	}
 	o, err := p.next()
+	if err != nil {
+		return nil, fmt.Errorf("a comparison, IN, BETWEEN, LIKE or IS expected behind %s", name.text)
+	}
 	op, ok := comparisons[o.text]
-	if err != nil || !ok || o.kind != 'o' || not {
+	if !ok || o.kind != 'o' || not {
 		return nil, fmt.Errorf("a comparison, IN, BETWEEN, LIKE or IS expected behind %s, not %q", name.text, o.text)
 	}
 	t.Op = op
