@@ -149,8 +149,7 @@ type birthKey struct {
 
 // lateMove remembers a key change whose first half came late, with the row as it was taken for that of a later one; and tells its new key.
 func (w *work) lateMove(mv state.Move) {
-	w.lateMoves = append(w.lateMoves, int32(len(w.state.Moves)))
-	w.state.Moves = append(w.state.Moves, mv)
+	w.addMove(mv)
 	w.forward(mv.To, mv.Origin, mv.Stamp, w.fromRow(mv.Row), mv.Stamp, fold.Stamp{})
 }
 

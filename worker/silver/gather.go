@@ -68,9 +68,9 @@ type work struct {
 	complex  []complexGroup
 	prefixes map[prefixKey]*fold.Output
 	told     map[toldKey]bool
-	// births are late changes that tell when a row that left was made; lateMoves are indices in state.Moves of key changes that this merge found.
+	// births are late changes that tell when a row that left was made; lateMoves are indices in state.Moves of key changes that this merge found, by the old key.
 	births    map[birthKey]bool
-	lateMoves []int32
+	lateMoves map[fold.Hash][]int32
 	winners   []winner
 	dels      []deletion
 	gone      map[uint32]*bitmap

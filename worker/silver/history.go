@@ -440,13 +440,10 @@ func (w *work) movedHistory(from fold.Hash, origin string, at fold.Stamp) (*fold
 
 // noteBirth remembers that a row carries values of the row that another key had.
 func (w *work) noteBirth(g *histGroup, b fold.Birth) {
-	for k := range w.state.Moves {
-		if mv := &w.state.Moves[k]; mv.From == b.From && mv.To == g.h && mv.Origin == b.Origin {
-			return
-		}
+	if mv := (state.Move{From: b.From, To: g.h, Stamp: b.Stamp, Origin: b.Origin, AtMs: g.atMs}); w.moveAt(&mv) < 0 {
+		w.addMove(mv)
+		w.stateNew = true
 	}
-	w.state.Moves = append(w.state.Moves, state.Move{From: b.From, To: g.h, Stamp: b.Stamp, Origin: b.Origin, AtMs: g.atMs})
-	w.stateNew = true
 }
 
 // forwardHistory lets the keys be folded again to which rows of a changed key went later. It tells whether there are any.
@@ -456,15 +453,18 @@ func (w *work) forwardHistory(i int) bool {
 		return false
 	}
 	any := false
-	for k := range w.state.Moves {
-		mv := w.state.Moves[k]
-		if mv.From != w.hist[i].h || fold.Compare(out.Since, mv.Stamp) >= 0 {
-			continue
+	h, since := w.hist[i].h, out.Since // hist may grow
+	for _, l := range [2][]int32{w.m.moved[h], w.lateMoves[h]} {
+		for _, k := range l {
+			mv := &w.state.Moves[k]
+			if fold.Compare(since, mv.Stamp) >= 0 {
+				continue
+			}
+			to := w.histOf(mv.To)
+			w.need(to, mv.Stamp)
+			w.hist[to].own, w.hist[to].folded = true, false
+			any = true
 		}
-		to := w.histOf(mv.To)
-		w.need(to, mv.Stamp)
-		w.hist[to].own, w.hist[to].folded = true, false
-		any = true
 	}
 	return any
 }

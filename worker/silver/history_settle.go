@@ -62,7 +62,7 @@ func (w *work) cutAlone() {
 	}
 	st := w.m.state.Clone()
 	st.Truncates, w.stateNew = w.state.Truncates, true
-	w.state = st
+	w.state, w.lateMoves = st, nil
 	clear(w.parts)
 }
 

@@ -60,7 +60,7 @@ func (w *work) movedRow(to fold.Hash, e *fold.Event) (row *fold.Image, guess boo
 
 // parked finds the row of the old key among the moves whose second half was to come.
 func (w *work) parked(to fold.Hash, origin string, e *fold.Event) *fold.Image {
-	for _, l := range [2][]int32{w.m.moved[e.From], w.lateMoves} {
+	for _, l := range [2][]int32{w.m.moved[e.From], w.lateMoves[e.From]} {
 		for _, k := range l {
 			if mv := &w.state.Moves[k]; mv.Row != nil && mv.From == e.From && mv.To == to && mv.Origin == origin {
 				return w.fromRow(mv.Row)
@@ -166,7 +166,7 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 
 // moveAt finds what is remembered of a key change, -1 for nothing.
 func (w *work) moveAt(x *state.Move) int {
-	for _, l := range [2][]int32{w.m.moved[x.From], w.lateMoves} {
+	for _, l := range [2][]int32{w.m.moved[x.From], w.lateMoves[x.From]} {
 		for _, k := range l {
 			if mv := &w.state.Moves[k]; mv.From == x.From && mv.To == x.To && mv.Origin == x.Origin {
 				return int(k)
@@ -176,13 +176,21 @@ func (w *work) moveAt(x *state.Move) int {
 	return -1
 }
 
+// addMove remembers a key change that this merge found.
+func (w *work) addMove(x state.Move) {
+	if w.lateMoves == nil {
+		w.lateMoves = map[fold.Hash][]int32{}
+	}
+	w.lateMoves[x.From] = append(w.lateMoves[x.From], int32(len(w.state.Moves)))
+	w.state.Moves = append(w.state.Moves, x)
+}
+
 // keepMove remembers a key change, once.
 func (w *work) keepMove(x state.Move) {
 	if k := w.moveAt(&x); k >= 0 {
 		w.state.Moves[k] = x
 	} else {
-		w.lateMoves = append(w.lateMoves, int32(len(w.state.Moves)))
-		w.state.Moves = append(w.state.Moves, x)
+		w.addMove(x)
 	}
 	w.stateNew = true
 }
