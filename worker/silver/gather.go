@@ -23,6 +23,8 @@ type event struct {
 	// half of an update that a table without key splits: 1 removes Before, 2 adds After.
 	half uint8
 	drop bool
+	// again is the offset before which this event, of a table without key, may have come already; 0: it can't.
+	again int64
 	// whole is what wholeRow said while the row was in the processor's cache. It holds while the columns are of generation
 	// gen-1; gen is 0 where it was not asked.
 	whole bool
@@ -201,7 +203,7 @@ func (w *work) stamp(c *connectors.Change, p *partition) fold.Stamp {
 	if flipped {
 		w.flips = append(w.flips, fmt.Sprintf("epoch %d from %s on", epoch, c.Record.EventID()))
 	}
-	if p.lin.Epoch != was.Epoch || p.lin.Lineage != was.Lineage {
+	if p.lin.Epoch != was.Epoch || p.lin.Lineage != was.Lineage || p.lin.Again != was.Again && !w.m.keyed() {
 		w.stateNew = true
 	}
 	w.reached = w.reached || p.lin.MaxPos != was.MaxPos

@@ -48,11 +48,15 @@ func (w *work) keyless(c *connectors.Change, p *partition) {
 	if c.Op == connectors.Update && sameRow(c.Before, c.After) {
 		return
 	}
+	again := int64(0)
+	if before, may := p.lin.Repeating(st); may && !st.Exact && c.Snapshot == connectors.NotSnapshot {
+		again = before
+	}
 	if removes {
-		w.add(event{c: c, st: st, op: connectors.Delete, half: 1})
+		w.add(event{c: c, st: st, op: connectors.Delete, half: 1, again: again})
 	}
 	if c.Op != connectors.Delete {
-		w.add(event{c: c, st: st, op: c.Op, half: 2})
+		w.add(event{c: c, st: st, op: c.Op, half: 2, again: again})
 	}
 }
 
@@ -72,6 +76,7 @@ func sameRow(a, b connectors.Row) bool {
 type rowSet struct {
 	h    fold.Hash
 	live []rowLife // rows of the table and of this merge
+	past []rowLife // of a history: rows that have ended, as far as an event of this merge may have made them
 	gone []removal
 }
 
@@ -134,6 +139,7 @@ func (w *work) foldSets(ctx context.Context) error {
 			w.sets[e.h] = s
 			w.setOrder = append(w.setOrder, e.h)
 		}
+		w.sets[e.h].sawEvent(w, e)
 	}
 	if err := w.loadStamps(ctx); err != nil {
 		return err
@@ -178,8 +184,10 @@ func (w *work) loadStamps(ctx context.Context) error {
 	byFile := map[uint32][]*rowLife{}
 	for _, h := range w.setOrder {
 		s := w.sets[h]
-		for i := range s.live {
-			byFile[s.live[i].entry.File] = append(byFile[s.live[i].entry.File], &s.live[i])
+		for _, rows := range [][]rowLife{s.live, s.past} {
+			for i := range rows {
+				byFile[rows[i].entry.File] = append(byFile[rows[i].entry.File], &rows[i])
+			}
 		}
 	}
 	for _, o := range sortedKeys(byFile) {
@@ -204,14 +212,12 @@ func (w *work) loadStamps(ctx context.Context) error {
 }
 
 func (s *rowSet) add(w *work, e *event, i int32, img *fold.Image) {
-	if w.ended(e) {
-		w.res.Duplicates++
-		return
-	}
-	for k := range s.live {
-		if w.repeats(e, s.live[k].st, s.live[k].ev) {
-			w.res.Duplicates++
-			return
+	for _, rows := range [][]rowLife{s.past, s.live} {
+		for k := range rows {
+			if w.repeats(e, rows[k].st, rows[k].ev) {
+				w.res.Duplicates++
+				return
+			}
 		}
 	}
 	for k := range s.gone {
@@ -266,6 +272,9 @@ const noEvent = -1
 // repeats tells that an event is the one that left a stamp, once more. A record can bring several equal rows (Canal): with nothing but the offset to tell
 // them apart, those of one merge are several. A record is in one merge as a whole, so that what an earlier one left is a repeat.
 func (w *work) repeats(e *event, st fold.Stamp, ev int32) bool {
+	if st.Off < e.again && st.Pos == e.st.Pos && st.Epoch == e.st.Epoch && st.Part&fold.PartitionMask == e.st.Part&fold.PartitionMask {
+		return true
+	}
 	if fold.Compare(e.st, st) != 0 && !sameOffset(e.st, st) {
 		return false
 	}

@@ -158,13 +158,16 @@ func (w *work) settleRemovals(s *rowSet) {
 	}
 }
 
-// ended tells that an event of a history made a row that has ended.
-func (w *work) ended(e *event) bool {
+// sawEvent notes the rows of a history that have ended and may have begun with an event.
+func (s *rowSet) sawEvent(w *work, e *event) {
+	if e.half == 1 || !w.m.history() {
+		return
+	}
 	at := index.SpotAt(e.st, 0, 0)
 	for _, x := range w.m.past.Of(e.h) {
-		if x.SameMark(at) {
-			return true
+		l := rowLife{entry: index.Entry{File: x.File, Row: uint32(x.Position())}, ev: noEvent, old: true}
+		if x.SameMark(at) && !slices.ContainsFunc(s.past, func(o rowLife) bool { return o.entry == l.entry }) {
+			s.past = append(s.past, l)
 		}
 	}
-	return false
 }

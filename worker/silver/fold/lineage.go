@@ -66,6 +66,17 @@ type PartLineage struct {
 	// MaxPos is the highest position in the epoch, MaxTs the highest source time of all, in ns.
 	MaxPos string
 	MaxTs  int64
+	// Again says what of the source's events comes once more.
+	Again Again
+}
+
+// Again is where a partition stands in a repeat: a connector that was started again sends from an earlier position on what it had sent before. It serves
+// where equal positions may be those of several events.
+type Again struct {
+	// Since is the offset at which positions fell below MaxPos; 0 while they do not, or after they have passed it again.
+	Since int64
+	// Seen is how many events came at MaxPos behind the first one; OnceMore, how many of all those have come since.
+	Seen, OnceMore int64
 }
 
 // NewLineages gives an empty one.
@@ -115,8 +126,32 @@ func (p *PartLineage) Reached(at Stamp) bool { return at.Epoch != p.Epoch || at.
 // Observe tells of an event that was merged before, by a row of the table: what the partition reached. ts is in ns.
 func (p *PartLineage) Observe(at Stamp, ts int64) {
 	if !p.Reached(at) {
-		p.MaxPos, p.MaxTs = at.Pos, max(p.MaxTs, ts)
+		p.MaxPos, p.MaxTs, p.Again = at.Pos, max(p.MaxTs, ts), Again{}
 	}
+}
+
+// pass notes the position of an event of the partition's epoch.
+func (p *PartLineage) pass(pos string, offset int64) {
+	a := &p.Again
+	switch {
+	case pos > p.MaxPos:
+		p.MaxPos, *a = pos, Again{}
+	case pos < p.MaxPos && (a.Since == 0 || a.OnceMore > 0): // it goes back, or back again
+		*a = Again{Since: offset, Seen: max(a.Seen, a.OnceMore-1)}
+	case pos == p.MaxPos && a.Since == 0:
+		a.Seen++
+	case pos == p.MaxPos:
+		a.OnceMore++
+	}
+}
+
+// Repeating tells whether the event that Assign saw last may be one that came before, and then before which offset of the partition: if that event is
+// there, with its position, this is it once more. What was lost when the connector ended comes for the first time, at MaxPos or, through another
+// partition, anywhere.
+func (p *PartLineage) Repeating(at Stamp) (before int64, may bool) {
+	a := &p.Again
+	may = a.Since > 0 && at.Epoch == p.Epoch && at.Pos != "" && (at.Pos < p.MaxPos || at.Pos == p.MaxPos && a.OnceMore <= a.Seen+1)
+	return a.Since, may
 }
 
 // Observed tells that all rows were observed.
@@ -149,7 +184,7 @@ func (l *Lineages) Raise(source string) uint32 {
 	s.FromTs, s.MaxPos = 0, ""
 	s.Names, s.Starts = nil, nil
 	for _, p := range l.Parts {
-		p.Epoch, p.MaxPos, p.Lineage, p.OldTs = s.Cur, "", "", 0
+		p.Epoch, p.MaxPos, p.Lineage, p.OldTs, p.Again = s.Cur, "", "", 0, Again{}
 	}
 	return s.Cur
 }
@@ -198,7 +233,8 @@ func (s *SourceLineage) Assign(p *PartLineage, c *connectors.Change) (epoch uint
 	if c.Lineage == "" && p.OldTs != 0 && ts != 0 && ts <= p.OldTs {
 		return min(p.Epoch-1, s.epochAt(ts)), false
 	}
-	p.MaxPos, p.MaxTs = max(p.MaxPos, pos), max(p.MaxTs, ts)
+	p.pass(pos, c.Record.Offset)
+	p.MaxTs = max(p.MaxTs, ts)
 	if p.Epoch == s.Cur {
 		s.MaxPos = max(s.MaxPos, pos)
 	}
@@ -283,5 +319,5 @@ func (s *SourceLineage) setName(name string, e uint32) {
 }
 
 func (p *PartLineage) flip(e uint32) {
-	p.Epoch, p.OldTs, p.MaxPos = e, p.MaxTs, ""
+	p.Epoch, p.OldTs, p.MaxPos, p.Again = e, p.MaxTs, "", Again{}
 }

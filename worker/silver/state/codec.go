@@ -224,6 +224,7 @@ func (s *State) Encode() []byte {
 	})
 	section(12, func(e *enc) { encodeReached(e, s.Lineages) })
 	section(13, func(e *enc) { encodeEpochs(e, s.Lineages) })
+	section(14, func(e *enc) { encodeAgain(e, s.Lineages) })
 	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
 }
 
@@ -285,6 +286,8 @@ func (s *State) item(in *dec, id uint64) {
 		p.MaxPos, p.MaxTs = in.str(), in.i()
 	case 13:
 		decodeEpochs(in, s.Lineages)
+	case 14:
+		s.Lineages.Part(in.str(), int32(in.i())).Again = fold.Again{Since: in.i(), Seen: in.i(), OnceMore: in.i()}
 	default:
 		in.b = "" // of a later release that older ones may pass over
 	}

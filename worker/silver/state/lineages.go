@@ -48,6 +48,19 @@ func encodeReached(e *enc, l *fold.Lineages) {
 	}
 }
 
+// encodeAgain writes which partitions repeat what they brought, and how many events share the position that they reached.
+func encodeAgain(e *enc, l *fold.Lineages) {
+	for _, k := range sortedParts(l.Parts) {
+		if a := l.Parts[k].Again; a != (fold.Again{}) {
+			e.str(k.Topic)
+			e.i(int64(k.Partition))
+			e.i(a.Since)
+			e.i(a.Seen)
+			e.i(a.OnceMore)
+		}
+	}
+}
+
 // encodeEpochs writes of each source what its newest epoch reached, and when its epochs began.
 func encodeEpochs(e *enc, l *fold.Lineages) {
 	for _, n := range slices.Sorted(maps.Keys(l.Sources)) {

@@ -93,19 +93,22 @@ func TestReachedGolden(t *testing.T) {
 	src.Cur, src.FromTs, src.MaxPos, src.Starts = 3, 9, "high", []fold.EpochStart{{Epoch: 2, Ts: -4}, {Epoch: 3, Ts: 9}}
 	p := s.Lineages.Part("t", 3)
 	p.Epoch, p.MaxPos, p.MaxTs = 3, "high", 1790000000000000000
-	if got := hex.EncodeToString(s.Encode()); got != goldenReached {
-		t.Fatalf("the bytes changed:\n%s", got)
-	}
-	b, err := hex.DecodeString(goldenReached)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := Decode(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(s.Lineages, got.Lineages); d != "" {
-		t.Fatal(d)
+	for again, golden := range map[fold.Again]string{{}: goldenReached, {Since: 70, Seen: 2, OnceMore: 1}: goldenAgain} {
+		p.Again = again
+		if got := hex.EncodeToString(s.Encode()); got != golden {
+			t.Fatalf("the bytes changed:\n%s", got)
+		}
+		b, err := hex.DecodeString(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(s.Lineages, got.Lineages); d != "" {
+			t.Fatal(d)
+		}
 	}
 }
 
