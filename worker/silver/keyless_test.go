@@ -63,47 +63,53 @@ func TestEqualRowsOfOneMessage(t *testing.T) {
 		batches = append(batches, silver.Batch{Feed: "f", Version: int64(len(batches)), Changes: cur})
 		conf := sinkConfig()
 		conf.Format = "canal"
-		conf.SilverMergeMode = rapid.SampledFrom([]string{"deletion-vectors", "copy-on-write"}).Draw(t, "mode")
-		conf.SilverSCDType = rapid.SampledFrom([]int{1, 2}).Draw(t, "scd")
-		b := mem.New("lake")
-		open := func() *silver.Merger {
-			m, err := silver.Open(context.Background(), silver.Options{Bucket: b, Path: "silver/t", Connector: "c", Config: conf,
-				DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
-					t.Fatalf("dead letter: %s", l[0].Reason)
-					return nil
-				}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return m
-		}
-		m := open()
-		for _, x := range batches {
-			if _, err := m.Merge(context.Background(), []silver.Batch{x}); err != nil {
-				t.Fatal(err)
-			}
-			if rapid.IntRange(0, 4).Draw(t, "restart") == 0 {
-				_ = m.Close(context.Background())
-				m = open()
-			}
-		}
-		_ = m.Close(context.Background())
-		got := map[int]int{}
-		for _, line := range canonicalRows(fataler{t}, b, "silver/t") {
-			var v int
-			if _, err := fmt.Sscanf(line[strings.Index(line, `"v":`):], `"v":%d`, &v); err != nil {
-				t.Fatal(err)
-			}
-			if conf.SilverSCDType == 1 || strings.Contains(line, `"__END_AT":null`) {
-				got[v]++
-			}
-		}
-		for v := 1; v <= 3; v++ {
-			if got[v] != want[v] {
-				t.Fatalf("%d rows have %d, %d are to have it", got[v], v, want[v])
-			}
-		}
+		wantEach(t, conf, batches, "v", want)
 	})
+}
+
+// wantEach merges batches of a table without key, in either mode, as current rows or as a history, opened anew here and there. Of each value from 1 to 3 the column
+// must have as many rows as are wanted.
+func wantEach(t *rapid.T, conf *config.Sink, batches []silver.Batch, column string, want map[int]int) {
+	conf.SilverMergeMode = rapid.SampledFrom([]string{"deletion-vectors", "copy-on-write"}).Draw(t, "mode")
+	conf.SilverSCDType = rapid.SampledFrom([]int{1, 2}).Draw(t, "scd")
+	b := mem.New("lake")
+	open := func() *silver.Merger {
+		m, err := silver.Open(context.Background(), silver.Options{Bucket: b, Path: "silver/t", Connector: "c", Config: conf,
+			DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
+				t.Fatalf("dead letter: %s", l[0].Reason)
+				return nil
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m := open()
+	for _, x := range batches {
+		if _, err := m.Merge(context.Background(), []silver.Batch{x}); err != nil {
+			t.Fatal(err)
+		}
+		if rapid.IntRange(0, 4).Draw(t, "restart") == 0 {
+			_ = m.Close(context.Background())
+			m = open()
+		}
+	}
+	_ = m.Close(context.Background())
+	got, name := map[int]int{}, fmt.Sprintf("%q:", column)
+	for _, line := range canonicalRows(fataler{t}, b, "silver/t") {
+		var v int
+		if _, err := fmt.Sscan(line[strings.Index(line, name)+len(name):][:1], &v); err != nil {
+			t.Fatal(err)
+		}
+		if conf.SilverSCDType == 1 || strings.Contains(line, `"__END_AT":null`) {
+			got[v]++
+		}
+	}
+	for v := 1; v <= 3; v++ {
+		if got[v] != want[v] {
+			t.Fatalf("%d rows have %d, %d are to have it", got[v], v, want[v])
+		}
+	}
 }
 
 // A source that was started again sends an insert once more right behind the truncate that ended its row: in a history of a table without key it is no row of its own,
