@@ -107,18 +107,24 @@ func (s *statistics) collectFreshness(out chan<- prometheus.Metric) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, t := range s.tables {
-		t.mu.Lock()
-		buckets := make(map[float64]uint64, len(freshnessBounds))
-		for _, bound := range freshnessBounds {
-			n := int64(0)
-			for i, c := range t.total.buckets {
-				if upper(i) <= bound {
-					n += c
-				}
-			}
-			buckets[float64(bound)/1000] = uint64(n)
-		}
-		out <- prometheus.MustNewConstHistogram(descFresh, uint64(t.total.n), float64(t.total.sum)/1000, buckets, k.connector, k.name)
-		t.mu.Unlock()
+		n, sum, buckets := t.histogram()
+		out <- prometheus.MustNewConstHistogram(descFresh, n, sum, buckets, k.connector, k.name)
 	}
+}
+
+// histogram gives the count of changes, the sum of their freshness in seconds, and how many were as fresh as each bound.
+func (t *tableFigures) histogram() (count uint64, seconds float64, buckets map[float64]uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	buckets = make(map[float64]uint64, len(freshnessBounds))
+	for _, bound := range freshnessBounds {
+		n := int64(0)
+		for i, c := range t.total.buckets {
+			if upper(i) <= bound {
+				n += c
+			}
+		}
+		buckets[float64(bound)/1000] = uint64(n)
+	}
+	return uint64(t.total.n), float64(t.total.sum) / 1000, buckets
 }

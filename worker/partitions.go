@@ -117,7 +117,7 @@ func (u *run) awaitTopic(client *kafka.Client, name string, partitions []int32) 
 		switch {
 		case u.ctx.Err() != nil:
 			return kafka.Topic{}, u.ctx.Err()
-		case errors.Is(err, kafka.ErrAuthorization):
+		case errors.Is(err, kafka.ErrAuthorization), err != nil && !commit.Transient(err):
 			return kafka.Topic{}, err
 		case err != nil:
 			u.wait(fmt.Sprintf("looking for topic %s: %v", name, err))

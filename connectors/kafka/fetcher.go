@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -103,7 +104,7 @@ func (f *fetcher) run() {
 	f.end(err)
 }
 
-// end sends the readers back to the router.
+// end sends the readers back to the router; those of a defect have failed.
 func (f *fetcher) end(err error) {
 	f.c.mu.Lock()
 	if f.c.fetchers[f.at] == f {
@@ -117,10 +118,14 @@ func (f *fetcher) end(err error) {
 	f.mu.Unlock()
 	for _, r := range readers {
 		if err != nil {
+			var defect *guard.PanicError
 			r.mu.Lock()
-			if authorization(err) {
+			switch {
+			case errors.As(err, &defect):
+				r.fail(err)
+			case authorization(err):
 				r.fail(fmt.Errorf("%w: %w", ErrAuthorization, err))
-			} else {
+			default:
 				r.trouble = fmt.Sprintf("broker %s: %v", f.addr, err)
 			}
 			r.mu.Unlock()
@@ -147,7 +152,10 @@ func (f *fetcher) round(ctx context.Context, b *sarama.Broker) (more bool, err e
 	}
 	asked, skipped, want := 0, 0, int64(0)
 	for _, r := range readers { // in random order, so that each partition comes first at times
-		offset, size, ok, full := r.wants(now)
+		var offset int64
+		var size int32
+		var ok, full bool
+		r.guarded(func() { offset, size, ok, full = r.wants(now) })
 		if !ok {
 			if !full {
 				skipped++
@@ -178,17 +186,24 @@ func (f *fetcher) round(ctx context.Context, b *sarama.Broker) (more bool, err e
 		wait = min(wait, 2*pace) // those left out may have room before a long poll ends
 	}
 	req.MaxWaitTime = int32(wait.Milliseconds())
-	resp, err := b.Fetch(req)
+	kept, err := f.fetch(b, req, readers, reserved)
 	if err != nil {
-		f.c.budget.Add(-reserved)
 		return true, err
 	}
-	kept := f.handOut(readers, resp)
-	f.c.budget.Add(kept - reserved)
 	if kept < int64(f.c.s.fetchMaxBytes)/2 && kept < want/2 {
 		f.pause(ctx)
 	}
 	return true, nil
+}
+
+// fetch sends a request and hands its answer out; what was reserved for it and is not kept is given back.
+func (f *fetcher) fetch(b *sarama.Broker, req *sarama.FetchRequest, readers []*Reader, reserved int64) (kept int64, err error) {
+	defer func() { f.c.budget.Add(kept - reserved) }()
+	resp, err := b.Fetch(req)
+	if err != nil {
+		return 0, err
+	}
+	return f.handOut(readers, resp), nil
 }
 
 func (f *fetcher) handOut(readers []*Reader, resp *sarama.FetchResponse) (kept int64) {
@@ -198,7 +213,9 @@ func (f *fetcher) handOut(readers []*Reader, resp *sarama.FetchResponse) (kept i
 		if block == nil {
 			continue
 		}
-		n, park := r.deliver(block, now)
+		var n int64
+		var park bool
+		r.guarded(func() { n, park = r.deliver(block, now) })
 		kept += n
 		if park {
 			f.detach(r)

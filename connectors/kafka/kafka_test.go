@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/internal/guard"
 	"sluice.io/sluice/internal/testkit/broker"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -395,5 +396,27 @@ func TestTwoReadersOfOnePartition(t *testing.T) {
 		}
 	case <-context10(t).Done():
 		t.Fatal("the reader ahead does not get on")
+	}
+}
+
+// A panic while a partition is fetched ends its Reader with the defect, instead of being tried again for ever; others that share the connection go on.
+func TestPanicOfAFetchEndsItsReader(t *testing.T) {
+	b := broker.Start(t)
+	b.Topic("a", 2)
+	fill(b, "a", 0, 0, 100)
+	c := dial(t, b)
+	broken := &Reader{topic: "a", partition: 1, wake: make(chan struct{}, 1)} // it has no Client
+	c.mu.Lock()
+	c.parked[broken] = struct{}{}
+	c.mu.Unlock()
+	good := c.Read("a", 0, 0, "")
+	_, err := broken.Next(context10(t))
+	var defect *guard.PanicError
+	var part *PartitionError
+	if !errors.As(err, &defect) || !errors.As(err, &part) || part.Partition != 1 {
+		t.Errorf("the broken reader ended with %v", err)
+	}
+	if n := len(read(t, good, 100)); n != 100 {
+		t.Errorf("the other one has %d records", n)
 	}
 }

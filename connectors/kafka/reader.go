@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/internal/guard"
 
 	"github.com/IBM/sarama"
 )
@@ -252,6 +253,15 @@ func (r *Reader) refused(err error) {
 		return
 	}
 	r.trouble = fmt.Sprintf("reading %s-%d: %v", r.topic, r.partition, err)
+}
+
+// guarded runs f, of one reader: a panic there ends this Reader, and none of those that share its connection.
+func (r *Reader) guarded(f func()) {
+	if err := guard.Do(func() error { f(); return nil }); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.fail(err)
+	}
 }
 
 // fail ends the Reader with err once what is queued has been handed out; r.mu is held.

@@ -51,7 +51,7 @@ func (c *Client) route() {
 	for {
 		next := idCheck
 		if err := guard.Do(func() error { next = c.routeOnce(c.ctx); return nil }); err != nil {
-			c.log.Error("looking for the leaders of partitions failed; it is tried again", "error", err)
+			c.failParked(err)
 		}
 		t := time.NewTimer(next)
 		select {
@@ -62,6 +62,19 @@ func (c *Client) route() {
 			return
 		}
 		t.Stop()
+	}
+}
+
+// failParked ends the readers that look for a leader, at a defect of the router.
+func (c *Client) failParked(err error) {
+	c.mu.Lock()
+	parked := keys(c.parked)
+	clear(c.parked)
+	c.mu.Unlock()
+	for _, r := range parked {
+		r.mu.Lock()
+		r.fail(err)
+		r.mu.Unlock()
 	}
 }
 

@@ -44,15 +44,11 @@ func (a *Appender) cut() *chunk {
 	a.open.Store(0) // before the sweep: a row that comes meanwhile starts the clock again, at worst for nothing
 	c := &chunk{gen: gen}
 	for _, p := range parts {
-		p.mu.Lock()
-		if b := p.buf; b != nil && b.rows.n > 0 && b.gen == gen {
-			b.rows.seal(p.build)
+		if b := p.take(gen); b != nil {
 			c.parts = append(c.parts, b)
 			c.rows += b.rows.n
 			c.bytes += b.bytes
-			p.buf, p.from, p.cut = nil, b.to, b.to
 		}
-		p.mu.Unlock()
 	}
 	a.filled.Add(-c.bytes)
 	c.held = c.bytes
@@ -64,6 +60,19 @@ func (a *Appender) cut() *chunk {
 		return nil
 	}
 	return c
+}
+
+// take gives what the partition has buffered, sealed; nil: nothing.
+func (p *Partition) take(gen uint64) *part {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.buf
+	if b == nil || b.rows.n == 0 || b.gen != gen {
+		return nil
+	}
+	b.rows.seal(p.build)
+	p.buf, p.from, p.cut = nil, b.to, b.to
+	return b
 }
 
 // write encodes the chunk and uploads it.

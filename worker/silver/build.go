@@ -78,10 +78,9 @@ func (b *builder) enter(ctx context.Context, a *delta.Add) error {
 	if n > index.MaxRows {
 		return fmt.Errorf("%s has %d rows, the index can hold %d of one file", a.Path, n, index.MaxRows)
 	}
-	b.mu.Lock()
 	// Ordinals depend on the order in which files are begun; nothing that is written does.
-	o := b.idx.AddFile(index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del})
-	b.mu.Unlock()
+	var o uint32
+	b.alone(func() { o = b.idx.AddFile(index.File{Path: a.Path, Rows: n, Size: a.Size, Deleted: del}) })
 	var want func(int64) bool
 	if del != nil {
 		want = func(row int64) bool { return !del.Contains(uint64(row)) }
@@ -91,11 +90,18 @@ func (b *builder) enter(ctx context.Context, a *delta.Add) error {
 	if err == nil {
 		err = f.flush()
 	}
-	b.mu.Lock()
-	b.idx.File(o).Join(&f.seen)
-	b.newest.join(&f.newest)
-	b.mu.Unlock()
+	b.alone(func() {
+		b.idx.File(o).Join(&f.seen)
+		b.newest.join(&f.newest)
+	})
 	return err
+}
+
+// alone does what only one goroutine may do at a time. A panic does not leave the others waiting.
+func (b *builder) alone(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
 }
 
 // buildBatch is how many entries a goroutine gathers before they go into the index.
@@ -143,9 +149,7 @@ func (f *fileKeys) flush() error {
 		twice = append(twice, more...)
 	}
 	if b.m.keyed() && len(twice) > 0 {
-		b.mu.Lock()
-		b.m.twice = append(b.m.twice, twice...)
-		b.mu.Unlock()
+		b.alone(func() { b.m.twice = append(b.m.twice, twice...) })
 	}
 	return err
 }

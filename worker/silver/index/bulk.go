@@ -51,23 +51,27 @@ func (b *Bulk) Add(es, sorted []Entry) (twice []fold.Hash) {
 		next[s]++
 	}
 	for s := range shards {
-		part := sorted[at[s]:at[s+1]]
-		if len(part) == 0 {
-			continue
+		if part := sorted[at[s]:at[s+1]]; len(part) > 0 {
+			twice = b.addShard(s, part, twice)
 		}
-		b.mu[s].Lock()
-		for len(part) > 0 {
-			block := part[:min(len(part), fetchAhead)]
-			part = part[len(block):]
-			b.seen[s] += b.t.shards[s].touch(block)
-			for i := range block {
-				if b.t.shards[s].add(block[i]) {
-					twice = append(twice, block[i].Hash)
-				}
+	}
+	return twice
+}
+
+// addShard adds the entries of one shard, and appends the hashes that it had already to twice.
+func (b *Bulk) addShard(s int, part []Entry, twice []fold.Hash) []fold.Hash {
+	b.mu[s].Lock()
+	defer b.mu[s].Unlock()
+	for len(part) > 0 {
+		block := part[:min(len(part), fetchAhead)]
+		part = part[len(block):]
+		b.seen[s] += b.t.shards[s].touch(block)
+		for i := range block {
+			if b.t.shards[s].add(block[i]) {
+				twice = append(twice, block[i].Hash)
 			}
-			b.n[s] += len(block)
 		}
-		b.mu[s].Unlock()
+		b.n[s] += len(block)
 	}
 	return twice
 }
