@@ -21,7 +21,7 @@ import (
 
 // partitions runs a partition task: it joins the topic's Appender and pumps each partition of the group into it.
 func (u *run) partitions(cfg *config.Sink) error {
-	props := u.rt.properties(cfg)
+	props := u.rt.properties(cfg.ConsumerOverride)
 	u.wait("connecting to the brokers " + props["bootstrap.servers"])
 	client, release, err := u.rt.clients.get(u.ctx, props)
 	if err != nil {
@@ -288,7 +288,7 @@ func (gs *groups) join(u *run, cfg *config.Sink, client *kafka.Client, topic kaf
 		Bucket: lake, Path: path, Tables: gs.rt.tables,
 		NewDecoder:   func() (connectors.Decoder, error) { return gs.rt.decoder(cfg) },
 		FailOnPoison: cfg.ErrorsTolerance == "none",
-		DeadLetters:  gs.rt.letters.of(lake, cfg, client),
+		DeadLetters:  gs.rt.letters.box(lake, cfg, ""),
 		Hot:          g.feed,
 		Mirror:       func(topic string, next map[int32]int64) { gs.rt.mirror.set(client, cfg.GroupID, topic, next) },
 		Refused:      func() { gs.rt.stats.refusedBronze.Add(1) },

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 
-	"sluice.io/sluice/connectors/config"
 	"sluice.io/sluice/connectors/kafka"
 	"sluice.io/sluice/connectors/store"
 	"sluice.io/sluice/worker/commit"
@@ -124,13 +122,9 @@ func (cs *clients) closeAll() {
 	}
 }
 
-// properties are the worker's with the connector's overrides.
-func (r *Runtime) properties(cfg *config.Sink) kafka.Properties {
-	p := maps.Clone(r.o.Kafka)
-	if p == nil {
-		p = kafka.Properties{}
-	}
-	maps.Copy(p, cfg.ConsumerOverride)
-	delete(p, "group.id")
+// properties are the worker's with a connector's overrides: consumer.override.* to read, producer.override.* and admin.override.* for the dead-letter topic.
+func (r *Runtime) properties(override map[string]string) kafka.Properties {
+	p := r.o.Kafka.With(override)
+	delete(p, "group.id") // that of the mirror; clients that differ in nothing else are shared
 	return p
 }

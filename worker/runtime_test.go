@@ -410,6 +410,24 @@ func TestDeadLettersOnceAndStreamGoesOn(t *testing.T) {
 	until(t, "a copy in the topic", func() bool { i := w.b.PartitionInfo("dlq", 0); return i != nil && i.HighWatermark == 1 })
 }
 
+// The dead-letter topic is made as admin.override.* says and written to as producer.override.* says: here in another cluster.
+func TestDeadLettersGoWhereTheOverridesSay(t *testing.T) {
+	w := newWorld(t, mem.New("lake"))
+	other := broker.Start(t)
+	w.b.Topic(topic, 1)
+	w.b.Put(&kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte("{nonsense")})
+	w.start()
+	w.c.set(func() {
+		w.c.conns = []ownership.Connector{connector("c", "errors.deadletterqueue.topic.name", "dlq", "admin.override.bootstrap.servers", other.Servers(),
+			"producer.override.bootstrap.servers", other.Servers(), "producer.override.compression.type", "gzip", "consumer.override.client.id", "me")}
+		w.c.mine = own(5, partitionTask(0, 0))
+	})
+	until(t, "a copy in the topic", func() bool { i := other.PartitionInfo("dlq", 0); return i != nil && i.HighWatermark == 1 })
+	if w.b.PartitionInfo("dlq", 0) != nil {
+		t.Error("the topic is in the worker's cluster, too")
+	}
+}
+
 func TestWrongConfigurationFailsWithTheReason(t *testing.T) {
 	w := newWorld(t, mem.New("lake"))
 	w.start()

@@ -80,6 +80,9 @@ func TestMessages(t *testing.T) {
 		{"partitioned twice", []string{"silver.partition.by", "a,b,a"}, []string{"column a is listed twice"}},
 		{"key excluded", []string{"silver.keys", "id", "silver.columns.exclude", "id"}, []string{"a column of silver.keys (id) is among them"}},
 		{"history", []string{"silver.scd.type", "3"}, []string{"Value must be 1 or 2"}},
+		{"a filter beside other errors", []string{"silver.filter", "a ==", "silver.scd.type", "3"}, []string{"Value must be 1 or 2", "configuration silver.filter: "}},
+		{"no code for a converter beside other errors", []string{"value.converter", "AvroConverter", "silver.scd.type", "3"}, []string{
+			"not built into this version", "Value must be 1 or 2", "schema.registry.url"}},
 		{"evolution", []string{"schema.evolution.widen", "maybe"}, []string{"String must be one of: evolve, ignore, reject"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -104,6 +107,34 @@ func TestMessages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A property of a Kafka client that does nothing says so, where validation shows it and in the log.
+func TestOverrideWithoutEffectSaysSo(t *testing.T) {
+	t.Parallel()
+	d := Defaults{ClientProperty: func(client, property string) string {
+		if client == "producer" && property == "retries" {
+			return "It has no effect."
+		}
+		return ""
+	}}
+	props := map[string]*string{}
+	for k, v := range base("producer.override.retries", "3", "producer.override.acks", "all") {
+		props[k] = &v
+	}
+	r := Check(t.Context(), d.registry().Connector(LakehouseClass), props, d, nil)
+	told := 0
+	for _, e := range r.Entries {
+		if strings.Contains(e.Definition.Doc, "no effect") {
+			told++
+			if e.Definition.Name != "producer.override.retries" {
+				t.Error(e.Definition.Name)
+			}
+		}
+	}
+	if want := []string{"producer.override.retries: It has no effect."}; told != 1 || !slices.Equal(r.Warnings, want) || r.ErrorCount != 0 {
+		t.Errorf("%d entries, warnings %q, %d errors", told, r.Warnings, r.ErrorCount)
 	}
 }
 

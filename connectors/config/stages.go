@@ -115,6 +115,12 @@ func (e *evaluation) overrides() {
 				continue
 			}
 			d := plain(optional(k, String, Medium, nil, "The property "+name+" of the "+client+"'s Kafka client."))
+			if e.defaults.ClientProperty != nil {
+				if why := e.defaults.ClientProperty(client, name); why != "" {
+					d.Doc += " " + why
+					e.report.Warnings = append(e.report.Warnings, k+": "+why)
+				}
+			}
 			if SecretName(name) {
 				d.Type = Password
 			}

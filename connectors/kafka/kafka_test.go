@@ -12,6 +12,7 @@ import (
 	"sluice.io/sluice/internal/guard"
 	"sluice.io/sluice/internal/testkit/broker"
 
+	"github.com/IBM/sarama"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
@@ -351,6 +352,34 @@ func TestPropertyErrorsNameKeyValueAndWayOut(t *testing.T) {
 	}
 	if got := (Properties{"bootstrap.servers": "h:1", "fetch.max.byte": "1", "linger.ms": "2"}).Unknown(); fmt.Sprint(got) != "[fetch.max.byte]" {
 		t.Errorf("unknown: %v", got)
+	}
+}
+
+// What producer.override.* and admin.override.* say is set, and what does nothing says so.
+func TestProducerProperties(t *testing.T) {
+	s, err := Properties{
+		"bootstrap.servers": "h:1", "acks": "1", "compression.type": "ZSTD", "linger.ms": "20", "max.request.size": "1000",
+	}.parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := s.conf.Producer; p.RequiredAcks != sarama.WaitForLocal || p.Compression != sarama.CompressionZSTD || p.Flush.Frequency != 20*time.Millisecond || p.MaxMessageBytes != 1000 {
+		t.Errorf("%+v", p)
+	}
+	for _, bad := range [][2]string{{"acks", "2"}, {"compression.type", "rar"}, {"linger.ms", "-1"}, {"max.request.size", "0"}} {
+		if errs := Check(Properties{"bootstrap.servers": "h:1", bad[0]: bad[1]}); len(errs) != 1 || !strings.Contains(errs[0].Error(), bad[0]) {
+			t.Errorf("%v: %v", bad, errs)
+		}
+	}
+	for _, c := range []struct{ client, property, want string }{
+		{"producer", "acks", ""}, {"consumer", "acks", "no effect on consumers"}, {"admin", "acks", "no effect on admins"},
+		{"consumer", "isolation.level", ""}, {"producer", "isolation.level", "no effect on producers"},
+		{"admin", "sasl.jaas.config", ""}, {"consumer", "group.id", ""}, {"producer", "group.id", "no effect"},
+		{"producer", "retries", "decides this by itself"}, {"producer", "ack", "was acks meant?"}, {"admin", "qwertz", "no such property"},
+	} {
+		if got := NoEffect(c.client, c.property); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s of a %s: %q", c.property, c.client, got)
+		}
 	}
 }
 

@@ -53,7 +53,43 @@ var quiet = []string{
 	"exclude.internal.topics", "allow.auto.create.topics", "check.crcs", "connections.max.idle.ms", "default.api.timeout.ms",
 	"interceptor.classes", "reconnect.backoff.ms", "reconnect.backoff.max.ms", "retry.backoff.ms", "retry.backoff.max.ms",
 	"receive.buffer.bytes", "send.buffer.bytes", "client.dns.lookup", "ssl.protocol", "ssl.enabled.protocols", "ssl.provider",
-	"group.protocol", "key.serializer", "value.serializer", "acks", "linger.ms", "batch.size", "compression.type",
+	"group.protocol", "key.serializer", "value.serializer", "batch.size", "buffer.memory", "delivery.timeout.ms", "enable.idempotence",
+	"max.block.ms", "max.in.flight.requests.per.connection", "partitioner.class", "retries", "transactional.id",
+}
+
+// ofConsumer and ofProducer are the known properties that only reading, or only writing, looks at.
+var (
+	ofConsumer = []string{
+		"client.rack", "isolation.level", "auto.offset.reset", "fetch.max.bytes", "max.partition.fetch.bytes", "fetch.min.bytes", "fetch.max.wait.ms",
+	}
+	ofProducer = []string{"acks", "compression.type", "linger.ms", "max.request.size"}
+)
+
+// NoEffect says why a property does nothing in a client of this kind: consumer, producer or admin. Empty where it does something.
+func NoEffect(client, property string) string {
+	_, known := knownProperties[property]
+	switch {
+	case client == "consumer" && property == "group.id": // of the offsets that are mirrored
+		return ""
+	case !known && slices.Contains(quiet, property):
+		return "It has no effect: Sluice decides this by itself, or has no use for it."
+	case !known:
+		if m := Meant(property); m != "" {
+			return "It has no effect: no such property is known; was " + m + " meant?"
+		}
+		return "It has no effect: no such property is known."
+	case client != "consumer" && slices.Contains(ofConsumer, property), client != "producer" && slices.Contains(ofProducer, property):
+		return "It has no effect on " + client + "s."
+	}
+	return ""
+}
+
+// With gives the properties with others over them.
+func (p Properties) With(over map[string]string) Properties {
+	out := make(Properties, len(p)+len(over))
+	maps.Copy(out, p)
+	maps.Copy(out, over)
+	return out
 }
 
 // Check tells what is wrong with p, by key: all *ConfigError. It does not connect.
@@ -100,7 +136,7 @@ func init() {
 	for _, k := range []string{
 		"bootstrap.servers", "client.id", "client.rack", "security.protocol", "isolation.level", "auto.offset.reset",
 		"fetch.max.bytes", "max.partition.fetch.bytes", "fetch.min.bytes", "fetch.max.wait.ms", "metadata.max.age.ms",
-		"request.timeout.ms", "socket.connection.setup.timeout.ms",
+		"request.timeout.ms", "socket.connection.setup.timeout.ms", "acks", "compression.type", "linger.ms", "max.request.size",
 		"sasl.mechanism", "sasl.mechanisms", "sasl.jaas.config", "sasl.username", "sasl.password",
 		"ssl.truststore.location", "ssl.truststore.type", "ssl.truststore.certificates", "ssl.truststore.password",
 		"ssl.keystore.location", "ssl.keystore.type", "ssl.keystore.certificate.chain", "ssl.keystore.key", "ssl.keystore.password",
@@ -194,10 +230,9 @@ func (p Properties) parse() (*settings, error) {
 	c.Metadata.Retry.Max = 1
 	c.Metadata.Retry.Backoff = 100 * time.Millisecond
 	c.Consumer.IsolationLevel = s.isolation
-	c.Producer.RequiredAcks = sarama.WaitForAll
+	r.producer(c)
 	c.Producer.Return.Successes = true
 	c.Producer.Return.Errors = true
-	c.Producer.MaxMessageBytes = 64 << 20 // a dead letter is as large as its record; the broker's limit decides
 	c.Producer.Retry.Max = 5
 	c.Producer.Partitioner = sarama.NewHashPartitioner
 	r.security(c)
@@ -209,6 +244,20 @@ func (p Properties) parse() (*settings, error) {
 	}
 	s.conf = c
 	return s, nil
+}
+
+// producer sets what is asked of the one who writes dead letters.
+func (r *propertyReader) producer(c *sarama.Config) {
+	c.Producer.RequiredAcks = map[string]sarama.RequiredAcks{
+		"all": sarama.WaitForAll, "-1": sarama.WaitForAll, "1": sarama.WaitForLocal, "0": sarama.NoResponse,
+	}[r.oneOf("acks", "all", "all", "-1", "1", "0")]
+	c.Producer.Compression = map[string]sarama.CompressionCodec{
+		"none": sarama.CompressionNone, "gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4,
+		"zstd": sarama.CompressionZSTD,
+	}[r.oneOf("compression.type", "none", "none", "gzip", "snappy", "lz4", "zstd")]
+	c.Producer.Flush.Frequency = time.Duration(r.number("linger.ms", 0, 0, 60_000)) * time.Millisecond
+	// A dead letter is as large as its record; the broker's limit decides.
+	c.Producer.MaxMessageBytes = int(r.number("max.request.size", 64<<20, 1, 1<<30))
 }
 
 func (r *propertyReader) brokers(s *settings) {

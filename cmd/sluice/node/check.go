@@ -100,20 +100,28 @@ func (n *Node) reach(ctx context.Context, s *config.Sink) []config.Problem {
 	if p := n.lakes.probe(ctx, s.LakeURL); p != "" {
 		out = append(out, config.Problem{Key: "lake.url", Reason: p})
 	}
-	if len(s.ConsumerOverride) == 0 {
-		return out // the node's own broker was looked at when the node started
+	out = append(out, n.reachBroker(ctx, "consumer.override.", s.ConsumerOverride)...)
+	out = append(out, n.reachBroker(ctx, "producer.override.", s.ProducerOverride)...)
+	return append(out, n.reachBroker(ctx, "admin.override.", s.AdminOverride)...)
+}
+
+// reachBroker looks at a Kafka client that has properties of its own. The node's broker was looked at when the node started.
+func (n *Node) reachBroker(ctx context.Context, prefix string, over map[string]string) []config.Problem {
+	if len(over) == 0 {
+		return nil
 	}
-	props := n.clients.properties(s)
+	var out []config.Problem
+	props := n.clients.base.With(over)
 	for _, err := range kafka.Check(props) {
-		key := "consumer.override.bootstrap.servers"
+		key := prefix + "bootstrap.servers"
 		if c, ok := errors.AsType[*kafka.ConfigError](err); ok {
-			key = "consumer.override." + c.Key
+			key = prefix + c.Key
 		}
 		out = append(out, config.Problem{Key: key, Reason: err.Error()})
 	}
-	if len(out) == 0 && s.ConsumerOverride["bootstrap.servers"] != "" {
-		if _, err := n.clients.get(ctx, s); err != nil {
-			out = append(out, config.Problem{Key: "consumer.override.bootstrap.servers", Reason: err.Error()})
+	if len(out) == 0 && over["bootstrap.servers"] != "" {
+		if _, err := n.clients.dial(ctx, props); err != nil {
+			out = append(out, config.Problem{Key: prefix + "bootstrap.servers", Reason: err.Error()})
 		}
 	}
 	return out

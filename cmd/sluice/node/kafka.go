@@ -33,17 +33,16 @@ func newClients(base kafka.Properties, budget *kafka.Budget, log *slog.Logger) *
 
 // properties are the node's, with the connector's consumer.override.* over them.
 func (c *clients) properties(s *config.Sink) kafka.Properties {
-	p := maps.Clone(c.base)
-	if p == nil {
-		p = kafka.Properties{}
-	}
-	maps.Copy(p, s.ConsumerOverride)
-	return p
+	return c.base.With(s.ConsumerOverride)
 }
 
 // get gives the client for a connector, connecting if it is the first. The client stays the pool's: never close it.
 func (c *clients) get(ctx context.Context, s *config.Sink) (*kafka.Client, error) {
-	p := c.properties(s)
+	return c.dial(ctx, c.properties(s))
+}
+
+// dial is get for any properties.
+func (c *clients) dial(ctx context.Context, p kafka.Properties) (*kafka.Client, error) {
 	key := p.Key()
 	c.mu.Lock()
 	have, closed := c.byKey[key], c.closed

@@ -286,7 +286,7 @@ func wait(limit context.Context, done <-chan struct{}) {
 // defaults are what connectors inherit.
 func (n *Node) defaults() config.Defaults {
 	s := n.o.Settings
-	d := config.Defaults{LakeURL: s.LakeURL, Registry: config.NewRegistry(n.o.Version)}
+	d := config.Defaults{LakeURL: s.LakeURL, Registry: config.NewRegistry(n.o.Version), ClientProperty: kafka.NoEffect}
 	converter := func(name string) config.Converter {
 		c := config.Converter{Class: s.Converters[name], Options: map[string]string{}}
 		for k, v := range s.Converters {
