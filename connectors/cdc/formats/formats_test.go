@@ -247,6 +247,37 @@ func TestOddValuesOfMySQL(t *testing.T) {
 	}
 }
 
+// TestMaxwellKeys: where the value does not tell the key's columns, the record's key does, in both of Maxwell's forms.
+func TestMaxwellKeys(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]string{
+		`{"database":"d","table":"t","pk.id":1,"pk.region":"eu"}`: "Id,region",
+		`["d","t",[{"id":1},{"region":"eu"}]]`:                    "Id,region",
+		`{"database":"d","table":"t","_uuid":"5f0c"}`:             "",
+		`["d","t",[{"_uuid":"5f0c"}]]`:                            "",
+		`["d","t"]`:                                               "",
+		``:                                                        "",
+	} {
+		d, err := Default().New("maxwell", cdc.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cs, err := d.Decode(nil, &connectors.Record{Topic: "t", Key: []byte(key),
+			Value: []byte(`{"database":"d","table":"t","type":"insert","ts":1773480413,"data":{"Id":1,"region":"eu","a":2}}`)})
+		if err != nil {
+			t.Errorf("%s: %v", key, err)
+			continue
+		}
+		got := ""
+		if !cs[0].Key.IsZero() {
+			got = strings.Join(cs[0].Key.Shape.Names, ",")
+		}
+		if got != want {
+			t.Errorf("%s: the key is %q, want %q", key, got, want)
+		}
+	}
+}
+
 // TestAuto detects the format of every sample that can be told without configuration.
 func TestAuto(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,7 @@
 // Package maxwell decodes the JSON of Maxwell's daemon.
 //
-// old holds only what changed: before is data overlaid by it. The key is what primary_key_columns names, else the pk.*
-// members of the record's key, else silver.keys; a changed key becomes a delete and an update. JSON columns, sets and
+// old holds only what changed: before is data overlaid by it. The key is what primary_key_columns names, else the
+// columns of the record's key, else silver.keys; a changed key becomes a delete and an update. JSON columns, sets and
 // other nested values are JSON text. Maxwell does not show TRUNCATE.
 package maxwell
 
@@ -122,27 +122,60 @@ func (d *Decoder) keys(f event.Fields, rec *connectors.Record, row connectors.Ro
 	if t := f.Get("primary_key_columns"); t != "" {
 		return d.Texts(t)
 	}
-	if len(rec.Key) > 0 && rec.Key[0] == '{' { // names in lower case
-		k, err := d.Split(js.Text(rec.Key))
+	named, err := d.recordKey(rec)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for _, name := range named {
+		for _, col := range row.Shape.Names { // names of the record's key may be in lower case
+			if strings.EqualFold(col, name) {
+				keys = append(keys, col)
+				break
+			}
+		}
+	}
+	if len(keys) > 0 {
+		return keys, nil
+	}
+	return d.Keys, nil
+}
+
+// recordKey gives the columns that the record's key names, in either of Maxwell's forms (kafka_key_format): hash,
+// {"database":…,"table":…,"pk.id":1}, or array, ["database","table",[{"id":1}]].
+func (d *Decoder) recordKey(rec *connectors.Record) (names []string, err error) {
+	text := js.Text(rec.Key)
+	switch {
+	case strings.HasPrefix(text, "{"):
+		k, err := d.Split(text)
 		if err != nil {
 			return nil, err
 		}
-		var keys []string
 		for _, m := range k {
 			if name, ok := strings.CutPrefix(m.Name, "pk."); ok {
-				for _, col := range row.Shape.Names {
-					if strings.EqualFold(col, name) {
-						keys = append(keys, col)
-						break
-					}
-				}
+				names = append(names, name)
 			}
 		}
-		if len(keys) > 0 {
-			return keys, nil
+	case strings.HasPrefix(text, "["):
+		parts, err := d.Items(text)
+		if err != nil || len(parts) != 3 || !strings.HasPrefix(parts[2], "[") {
+			return nil, err
+		}
+		columns, err := d.Items(parts[2])
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range columns {
+			k, err := d.Split(c)
+			if err != nil {
+				return nil, err
+			}
+			for _, m := range k {
+				names = append(names, m.Name)
+			}
 		}
 	}
-	return d.Keys, nil
+	return names, nil
 }
 
 // position fills the position: file number u64, offset u64, xoffset u64, sub order. The last row of a transaction has
