@@ -83,6 +83,12 @@ func TestMessages(t *testing.T) {
 		{"a filter beside other errors", []string{"silver.filter", "a ==", "silver.scd.type", "3"}, []string{"Value must be 1 or 2", "configuration silver.filter: "}},
 		{"no code for a converter beside other errors", []string{"value.converter", "AvroConverter", "silver.scd.type", "3"}, []string{
 			"not built into this version", "Value must be 1 or 2", "schema.registry.url"}},
+		{"generic without mapping", []string{"cdc.format", "generic"}, []string{"cdc.format=generic needs it"}},
+		{"mapping", []string{"cdc.format", "generic", "format.generic.mapping", `{"op":{"path":"o","map":{"I":"insert"}},"table":{"const":"t"},"after":"new"}`}, nil},
+		{"mapping with another member", []string{"cdc.format", "generic", "format.generic.mapping", `{"ops":{}}`}, []string{`unknown field "ops"`}},
+		{"mapping without table", []string{"cdc.format", "generic", "format.generic.mapping", `{"after":""}`}, []string{`"table" needs "path" or "const"`}},
+		{"mapping misspelt", []string{"format.generic.maping", "{}"}, []string{"did you mean format.generic.mapping?"}},
+		{"cloudevents", []string{"cdc.format", "cloudevents"}, nil},
 		{"evolution", []string{"schema.evolution.widen", "maybe"}, []string{"String must be one of: evolve, ignore, reject"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

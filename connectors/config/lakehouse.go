@@ -6,13 +6,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"sluice.io/sluice/connectors/cdc/generic/mapping"
 )
 
 // LakehouseClass is the name of the one connector of Sluice.
 const LakehouseClass = "LakehouseSink"
 
 // The formats of cdc.format.
-var formats = []string{"auto", "debezium", "debezium-flat", "dms", "goldengate", "maxwell", "canal", "outbox", "generic"}
+var formats = []string{"auto", "debezium", "debezium-flat", "cloudevents", "dms", "goldengate", "maxwell", "canal", "outbox", "generic"}
 
 // lakeSchemes are what lake.url may begin with.
 var lakeSchemes = []string{"file", "s3", "gs", "azblob", "mem"}
@@ -60,6 +62,14 @@ func lakehouseDefs(d Defaults) defs {
 	enum("cdc.format", High, "auto", "Format", "How change events are written. auto finds out from the first records of a topic.", formats...)
 	add("cdc.absent", String, Low, nil, "Absent columns", "What a column that an event leaves out means: null, or unchanged. Each format has its own default (DMS null, GoldenGate unchanged).", optionalOneOf("null", "unchanged"), "null", "unchanged")
 	add("unavailable.value.placeholder", String, Low, text(DefaultUnavailable), "Unavailable placeholder", "The text that the source sends for a value that did not change and was not sent.", notBlank)
+	add(mapping.Key, String, Low, nil, "Mapping", "With cdc.format=generic: where the parts of an event lie, a JSON object (docs/formats.md).", genericMapping)
+	add("format.flat.prefix", String, Low, text("__"), "Prefix of flattened metadata", "With cdc.format=debezium-flat: add.fields.prefix and add.headers.prefix of the transform.", notBlank)
+	add("format.flat.connector", String, Low, nil, "Connector of flattened events", "With cdc.format=debezium-flat: the source's connector, such as mongodb or postgresql, where neither events nor headers name it.", nil)
+	add("format.dms.before.field", String, Low, text("before-image"), "Before images of DMS", "With cdc.format=dms: FieldName of the task's BeforeImageSettings.", notBlank)
+	add("format.dms.before.prefix", String, Low, text("BI_"), "Prefix of before columns of DMS", "With cdc.format=dms: what the task's transformation rule puts in front of columns that hold the value before.", notBlank)
+	for _, op := range []string{"insert", "update", "delete", "truncate"} {
+		add("format.goldengate.op."+op, String, Low, nil, "Word for "+op, "With cdc.format=goldengate: the handler's "+op+"OpKey, where it is not the usual letter.", nil)
+	}
 
 	start("Commits")
 	add("commit.interval.ms", Long, Medium, text("1000"), "Commit interval", "The longest time in milliseconds that a change waits for its bronze commit.", between(1, 24*3600*1000))
@@ -133,6 +143,17 @@ func optionalOneOf(allowed ...string) check {
 func notBlank(v value) string {
 	if v.null || v.text == "" {
 		return "String must be non-empty"
+	}
+	return ""
+}
+
+// genericMapping checks format.generic.mapping.
+func genericMapping(v value) string {
+	if v.null || v.text == "" {
+		return ""
+	}
+	if _, err := mapping.Parse(v.text); err != nil {
+		return err.Error()
 	}
 	return ""
 }
@@ -224,6 +245,9 @@ func acrossKeys(get func(string) value, shown func(string) string, fail func(key
 				break
 			}
 		}
+	}
+	if m := get(mapping.Key); get("cdc.format").text == "generic" && (m.null || m.text == "") {
+		fail(mapping.Key, "cdc.format=generic needs it: where in an event operation, table, row and order lie (docs/formats.md)")
 	}
 	if get("silver.scd.type").num == 2 && get("silver.delete.mode").text == "soft" {
 		fail("silver.delete.mode", "a history (silver.scd.type=2) keeps deleted rows by itself; use hard or ignore")

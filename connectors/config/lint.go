@@ -9,7 +9,7 @@ import (
 
 // ownNamespaces are prefixes under which every key is defined: an unknown one is a mistake. Elsewhere unknown keys are
 // kept and ignored, as in Kafka Connect (people note owners and tickets there).
-var ownNamespaces = []string{"silver.", "bronze.", "lake.", "cdc.", "commit.", "schema.evolution", "errors.", "tasks.", "topics.", "unavailable."}
+var ownNamespaces = []string{"silver.", "bronze.", "lake.", "cdc.", "format.", "commit.", "schema.evolution", "errors.", "tasks.", "topics.", "unavailable."}
 
 // suggest finds the known key that an unknown one was meant to be; "" when none is near.
 func suggest(unknown string, known []string) string {

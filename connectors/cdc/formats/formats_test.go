@@ -2,6 +2,7 @@ package formats
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -243,6 +244,59 @@ func TestOddValuesOfMySQL(t *testing.T) {
 		}
 		if s := strings.Join(got, ", "); s != c.want {
 			t.Errorf("%s: %s\nwant %s", format, s, c.want)
+		}
+	}
+}
+
+// TestDocumentedMapping decodes the example of docs/formats.md by the mapping that stands there.
+func TestDocumentedMapping(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/formats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for i, part := range strings.Split(string(page), "```") {
+		if text, ok := strings.CutPrefix(part, "json\n"); i%2 == 1 && ok {
+			blocks = append(blocks, text)
+		}
+	}
+	if len(blocks) != 2 {
+		t.Fatalf("the page has %d examples, want event and mapping", len(blocks))
+	}
+	d, err := Default().New("generic", cdc.Options{Config: map[string]string{"format.generic.mapping": blocks[1]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs, err := d.Decode(nil, &connectors.Record{Topic: "t", Key: []byte(`{"id":17}`), Value: []byte(blocks[0])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cs[0]
+	if c.Op != connectors.Update || c.Source.Schema != "app" || c.Source.Table != "tasks" || c.Key.Get("id").Int != 17 || c.Before.Get("state").Str != "open" ||
+		c.After.Get("state").Str != "done" || len(c.Position) == 0 || c.Tx().ID != "7" || c.SourceTsNs == 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestFlatMongo: the setting that names the connector makes the key of flattened documents the column _id, of deletes without a row too.
+func TestFlatMongo(t *testing.T) {
+	t.Parallel()
+	d, err := Default().New("debezium-flat", cdc.Options{Config: map[string]string{"format.flat.connector": "mongodb"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{`{"_id":"65f2c0de5e1b2c0001a7d3f4","age":42}`, `{"_id":"65f2c0de5e1b2c0001a7d3f4","__deleted":true}`, ""} {
+		rec := &connectors.Record{Topic: "t", Key: []byte(`{"id":"{\"$oid\": \"65f2c0de5e1b2c0001a7d3f4\"}"}`)}
+		if value != "" {
+			rec.Value = []byte(value)
+		}
+		cs, err := d.Decode(nil, rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cs[0].Key.Get("_id").Str; got != "65f2c0de5e1b2c0001a7d3f4" {
+			t.Errorf("%s: the key is %q", value, got)
 		}
 	}
 }

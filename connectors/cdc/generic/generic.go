@@ -1,3 +1,5 @@
+// Package generic decodes JSON change events of any shape by a mapping that the connector's configuration gives (package
+// mapping).
 package generic
 
 import (
@@ -9,12 +11,16 @@ import (
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/cdc"
 	"sluice.io/sluice/connectors/cdc/debezium"
+	"sluice.io/sluice/connectors/cdc/generic/mapping"
 	"sluice.io/sluice/connectors/cdc/internal/event"
 	"sluice.io/sluice/connectors/cdc/internal/pos"
 )
 
 // Name is the format's name in cdc.format.
 const Name = "generic"
+
+// MappingKey is the setting that holds the mapping.
+const MappingKey = mapping.Key
 
 // Format is the entry for a registry.
 func Format() cdc.Format {
@@ -24,7 +30,7 @@ func Format() cdc.Format {
 // Decoder decodes by a mapping. It is owned by one goroutine.
 type Decoder struct {
 	*event.Reader
-	m    *Mapping
+	m    *mapping.Mapping
 	keys *debezium.Decoder
 }
 
@@ -34,9 +40,9 @@ func New(o cdc.Options) (*Decoder, error) {
 	if text == "" {
 		return nil, fmt.Errorf("cdc.format=generic needs %s", MappingKey)
 	}
-	m, err := ParseMapping(text)
+	m, err := mapping.Parse(text)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", MappingKey, err)
 	}
 	e, err := event.New(o)
 	if err != nil {
@@ -111,7 +117,7 @@ func (d *Decoder) Decode(dst []connectors.Change, rec *connectors.Record) ([]con
 			return dst, connectors.Poison(connectors.ClassUnknown, "%s is %q, which the mapping does not name", d.m.Op.Path, word)
 		}
 	}
-	c.Op = operations[name]
+	c.Op = mapping.Operations[name]
 	c.OpText = event.OpText(c.Op)
 	if err = d.source(&c, f); err != nil {
 		return dst, err

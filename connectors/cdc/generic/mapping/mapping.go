@@ -1,5 +1,5 @@
-// Package generic decodes JSON change events of any shape by a mapping that the connector's configuration gives in
-// format.generic.mapping, a JSON object:
+// Package mapping reads the JSON object that says where the parts of a change event of any shape lie, the value of
+// format.generic.mapping:
 //
 //	op         {"path": "op", "map": {"I": "insert", …}, "default": "error"}; insert update delete read truncate ignore
 //	table      {"path": "tbl", "split": "."} or {"const": "orders"}; split makes schema and table (or database too)
@@ -14,19 +14,20 @@
 //	tombstone  what a null value means: "delete" (default) or "ignore"
 //
 // Paths are names joined by dots.
-package generic
+package mapping
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
 	"sluice.io/sluice/connectors"
 )
 
-// MappingKey is the setting that holds the mapping.
-const MappingKey = "format.generic.mapping"
+// Key is the setting that holds the mapping.
+const Key = "format.generic.mapping"
 
 // Mapping says where the parts of an event lie.
 type Mapping struct {
@@ -66,30 +67,31 @@ type Mapping struct {
 	Tombstone string `json:"tombstone"`
 }
 
-var operations = map[string]connectors.Op{"insert": connectors.Insert, "update": connectors.Update, "delete": connectors.Delete,
+// Operations are the words of op.map and op.default.
+var Operations = map[string]connectors.Op{"insert": connectors.Insert, "update": connectors.Update, "delete": connectors.Delete,
 	"read": connectors.Read, "truncate": connectors.Truncate, "ignore": connectors.NoOp}
 
-// ParseMapping reads and checks a mapping.
-func ParseMapping(text string) (*Mapping, error) {
+// Parse reads and checks a mapping. Its errors do not name Key.
+func Parse(text string) (*Mapping, error) {
 	m := &Mapping{}
 	d := json.NewDecoder(bytes.NewReader([]byte(text)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(m); err != nil {
-		return nil, fmt.Errorf("%s: %w", MappingKey, err)
+		return nil, fmt.Errorf("not the JSON object that it should be: %w", err)
 	}
 	if m.After == nil {
-		return nil, fmt.Errorf(`%s: "after" is missing ("" takes the whole value)`, MappingKey)
+		return nil, errors.New(`"after" is missing ("" takes the whole value)`)
 	}
 	for word, op := range m.Op.Map {
-		if _, ok := operations[op]; !ok {
-			return nil, fmt.Errorf("%s: op.map gives %q for %q; there are insert, update, delete, read, truncate, ignore", MappingKey, op, word)
+		if _, ok := Operations[op]; !ok {
+			return nil, fmt.Errorf("op.map gives %q for %q; there are insert, update, delete, read, truncate, ignore", op, word)
 		}
 	}
-	if _, ok := operations[m.Op.Default]; !ok && m.Op.Default != "" && m.Op.Default != "error" {
-		return nil, fmt.Errorf("%s: op.default is %q", MappingKey, m.Op.Default)
+	if _, ok := Operations[m.Op.Default]; !ok && m.Op.Default != "" && m.Op.Default != "error" {
+		return nil, fmt.Errorf("op.default is %q", m.Op.Default)
 	}
 	if m.Table.Path == "" && m.Table.Const == "" {
-		return nil, fmt.Errorf(`%s: "table" needs "path" or "const"`, MappingKey)
+		return nil, errors.New(`"table" needs "path" or "const"`)
 	}
 	for _, c := range []struct {
 		name, value string
@@ -99,12 +101,12 @@ func ParseMapping(text string) (*Mapping, error) {
 		{"tombstone", m.Tombstone, []string{"", "delete", "ignore"}}, {"srcTs.unit", m.SrcTs.Unit, []string{"", "s", "ms", "us", "ns", "rfc3339"}},
 	} {
 		if !slices.Contains(c.allowed, c.value) {
-			return nil, fmt.Errorf("%s: %s is %q; there are %q", MappingKey, c.name, c.value, c.allowed[1:])
+			return nil, fmt.Errorf("%s is %q; there are %q", c.name, c.value, c.allowed[1:])
 		}
 	}
 	for _, o := range m.Order {
 		if !slices.Contains([]string{"uint", "bigint", "hex", "lsn", "string", "rfc3339"}, o.Type) {
-			return nil, fmt.Errorf("%s: the type of order %q is %q", MappingKey, o.Path, o.Type)
+			return nil, fmt.Errorf("the type of order %q is %q", o.Path, o.Type)
 		}
 	}
 	return m, nil
