@@ -21,11 +21,11 @@ func (w *work) apply(snap *delta.Snapshot, parts []newFile, next map[uint32]*bit
 	m, x := w.m, w.m.idx
 	w.dropRefs()
 	for _, e := range w.cutEntries {
-		x.Remove(e.Hash, e.File, uint32(e.Position()))
+		x.Remove(e)
 	}
 	for i := range w.complex {
 		for _, e := range w.complex[i].more {
-			if x.Remove(e.Hash, e.File, e.Row) && e.File == index.Dead {
+			if x.Remove(e) && e.Gone() {
 				x.Raise(e)
 			}
 		}
@@ -38,13 +38,12 @@ func (w *work) apply(snap *delta.Snapshot, parts []newFile, next map[uint32]*bit
 		if old.File == index.Dead {
 			x.Raise(old)
 		}
-		if !x.Replace(old.File, old.Row, e) {
+		if !x.Replace(old, e) {
 			x.Insert(e)
 		}
 	}
 	for i := range w.dels {
-		d := &w.dels[i]
-		put(d.old, d.has, x.Bury(d.h, d.g))
+		m.bury(&w.dels[i])
 	}
 	from := 0
 	for _, p := range parts {
@@ -144,6 +143,9 @@ func (m *Merger) keepTomb(w *work) func(*state.Tomb) bool {
 		}
 		if revived[t.Hash] && m.keyed() {
 			return false
+		}
+		if !m.keyed() {
+			return removalKnown(m.idx, t.Hash, index.Dead, t.Seq) || removalKnown(m.idx, t.Hash, index.Waiting, t.Seq)
 		}
 		found := false
 		m.idx.Each(t.Hash, func(e index.Entry) bool {

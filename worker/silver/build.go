@@ -173,7 +173,15 @@ func (b *builder) compact() ([]fold.Hash, error) {
 }
 
 // loadTombs puts the tombstones of the state into the index, unless their key has been there again since.
-func (m *Merger) loadTombs(ctx context.Context, x *index.Index) error {
+func (m *Merger) loadTombs(ctx context.Context, x *index.Index) (err error) {
+	l := removals{x: x, waiting: map[removalKey]int64{}}
+	if !m.keyed() {
+		defer func() {
+			if err == nil {
+				err = l.wait()
+			}
+		}()
+	}
 	return m.store.Tombs(ctx, m.state, func(tombs []state.Tomb) error {
 		for i := range tombs {
 			t := &tombs[i]
@@ -188,7 +196,7 @@ func (m *Merger) loadTombs(ctx context.Context, x *index.Index) error {
 				}
 			}
 			if !m.keyed() {
-				m.loadRemoval(x, t.Hash, g)
+				l.load(t, g)
 				continue
 			}
 			e, ok, _ := x.Get(t.Hash)
@@ -207,18 +215,39 @@ func (m *Merger) loadTombs(ctx context.Context, x *index.Index) error {
 	})
 }
 
-// loadRemoval keeps one removal of a table without key; a later object's word on the same removal counts.
-func (m *Merger) loadRemoval(x *index.Index, h fold.Hash, g index.Grave) {
-	var same *index.Entry
-	x.Each(h, func(e index.Entry) bool {
-		if e.File == index.Dead && x.Grave(e).Stamp.Seq() == g.Stamp.Seq() {
-			same = &e
-		}
-		return same == nil
-	})
-	if same != nil {
-		x.Rebury(*same, g)
-	} else {
-		x.Insert(x.Bury(h, g))
+// removals are those of a table without key on their way from the state into the index.
+type removals struct {
+	x *index.Index
+	// waiting are those that had no insert when they were written, with their times: a later word on one counts.
+	waiting map[removalKey]int64
+}
+
+type removalKey struct {
+	h   fold.Hash
+	seq fold.Seq
+}
+
+func (l *removals) load(t *state.Tomb, g index.Grave) {
+	k := removalKey{t.Hash, t.Seq}
+	if t.Add == "" {
+		l.waiting[k] = t.AtMs
+		return
 	}
+	delete(l.waiting, k)
+	l.x.Insert(buryRemoval(l.x, t.Hash, g))
+}
+
+// wait enters those that wait still.
+func (l *removals) wait() error {
+	for k, ms := range l.waiting {
+		st, err := fold.Parse(string(k.seq))
+		if err != nil {
+			return fmt.Errorf("tombstone: %w", err)
+		}
+		if !removalKnown(l.x, k.h, index.Dead, k.seq) {
+			l.x.Insert(buryRemoval(l.x, k.h, index.Grave{Stamp: st, AtMs: ms}))
+		}
+	}
+	_, err := l.x.Shrink()
+	return err
 }

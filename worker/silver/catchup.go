@@ -90,7 +90,7 @@ func (c *catchup) redelete(ctx context.Context, o uint32, a *delta.Add) error {
 		case k.ended:
 			past.Add(k.h, index.SpotAt(k.st, o, k.row))
 		case has(del, k.row):
-			x.Remove(k.h, o, uint32(k.row))
+			x.Remove(index.At(k.h, k.st, o, k.row, k.carried))
 		default:
 			x.Insert(index.At(k.h, k.st, o, k.row, k.carried))
 		}
@@ -129,9 +129,9 @@ func (c *catchup) enter(ctx context.Context, a *delta.Add) error {
 			x.Insert(e)
 		case !more && old.File == index.Dead: // the table has the key again
 			x.Raise(old)
-			x.Replace(old.File, old.Row, e)
+			x.Replace(old, e)
 		case !more && c.gone[old.File]:
-			x.Replace(old.File, old.Row, e)
+			x.Replace(old, e)
 		default:
 			c.twice++
 			c.m.sawTwice(k.h)
@@ -149,13 +149,13 @@ func (c *catchup) drop() error {
 	x := c.m.idx
 	var lost []index.Entry
 	x.All(func(e *index.Entry) bool {
-		if e.File != index.Dead && c.gone[e.File] {
+		if !e.Gone() && c.gone[e.File] {
 			lost = append(lost, *e)
 		}
 		return true
 	})
 	for _, e := range lost {
-		x.Remove(e.Hash, e.File, uint32(e.Position()))
+		x.Remove(e)
 	}
 	if err := c.m.past.DropFiles(c.gone); err != nil {
 		return err

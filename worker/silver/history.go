@@ -151,7 +151,10 @@ func histSign(o *fold.HistoryOutput) string {
 // simpleHistory tells a key that is seen for the first time, by a whole row: its first version is the event as it came.
 func (w *work) simpleHistory(g *group) bool {
 	m := w.m
-	if g.n != 1 || len(w.state.Truncates) > 0 || len(m.ends[g.h]) > 0 || len(m.moved[g.h]) > 0 || m.past.Has(g.h) {
+	if g.n != 1 || len(w.state.Truncates) > 0 || len(m.ends[g.h]) > 0 || len(m.moved[g.h]) > 0 {
+		return false
+	}
+	if ended, _ := m.past.Has(g.h); ended {
 		return false
 	}
 	if _, has, _ := m.idx.Get(g.h); has {
@@ -211,19 +214,19 @@ func (w *work) window(g *histGroup) {
 		}
 		return true
 	})
-	if has && len(g.refs) == 1 && g.set && w.allNewer(g, live) && m.past.Has(g.h) {
+	ended, bare := m.past.Has(g.h)
+	switch {
+	case !ended:
+	case has && len(g.refs) == 1 && g.set && w.allNewer(g, live):
 		g.all = false
-		return
-	}
-	l := m.past.Of(g.h)
-	if len(l) == 0 || len(g.refs) > 1 || !g.set || g.floor.Pos == "" || l[0].Bare() || has && live.Unpositioned() {
+	case len(g.refs) > 1 || !g.set || g.floor.Pos == "" || bare || has && live.Unpositioned():
+		g.addSpots(m.past.Of(g.h))
+	default:
+		floor := w.txFloor(g)
+		l, all := m.past.Since(g.h, fold.Mark(floor.Epoch, floor.Pos))
+		g.all = all
 		g.addSpots(l)
-		return
 	}
-	floor := w.txFloor(g)
-	from := index.OlderThan(l, fold.Mark(floor.Epoch, floor.Pos))
-	g.all = from == 0
-	g.addSpots(l[from:])
 }
 
 // allNewer tells that all that may change is newer than the live row.

@@ -145,7 +145,7 @@ func (w *work) dropRefs() {
 		if r.ended {
 			w.m.past.Remove(r.h, r.spot)
 		} else {
-			w.m.idx.Remove(r.h, r.entry.File, r.entry.Row)
+			w.m.idx.Remove(r.entry)
 		}
 	}
 }

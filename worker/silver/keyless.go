@@ -72,45 +72,10 @@ func sameRow(a, b connectors.Row) bool {
 	return true
 }
 
-// rowSet is what becomes of the rows of one content.
-type rowSet struct {
-	h    fold.Hash
-	live []rowLife // rows of the table and of this merge
-	past []rowLife // of a history: rows that have ended, as far as an event of this merge may have made them
-	gone []removal
-}
-
-type rowLife struct {
-	st    fold.Stamp
-	ev    int32 // of this merge, unless old
-	img   *fold.Image
-	entry index.Entry
-	old   bool // in the table
-	dead  bool
-	cut   bool      // a truncate of this merge ends it
-	life  *lifetime // of a history: when it ended
-}
-
-type removal struct {
-	st, add fold.Stamp
-	// The events of this merge that st and add are of; noEvent for others.
-	ev, addEv int32
-	matched   bool
-	atMs      int64
-	entry     index.Entry
-	old       bool // in the index
-	changed   bool
-	us        int64 // of a history: when the source committed it
-}
-
 // foldSets merges the events of a table without key.
 func (w *work) foldSets(ctx context.Context) error {
 	w.sets = map[fold.Hash]*rowSet{}
-	type done struct {
-		i   int32
-		img *fold.Image
-	}
-	order := make([]done, 0, len(w.events))
+	order := make([]setEvent, 0, len(w.events))
 	for i := range w.events {
 		e := &w.events[i]
 		if e.drop {
@@ -123,29 +88,9 @@ func (w *work) foldSets(ctx context.Context) error {
 		img := w.image(e.c, row, connectors.Row{})
 		img.Stamp = e.st
 		e.h = w.rowHash(img)
-		order = append(order, done{int32(i), img})
-		if w.sets[e.h] == nil {
-			s := &rowSet{h: e.h}
-			w.m.idx.Each(e.h, func(x index.Entry) bool {
-				if x.File == index.Dead {
-					g := w.m.idx.Grave(x)
-					s.gone = append(s.gone, removal{st: g.Stamp, add: g.Add, ev: noEvent, addEv: noEvent, matched: g.Add != (fold.Stamp{}), atMs: g.AtMs, entry: x, old: true,
-						us: w.endUs(e.h, g.Stamp)})
-				} else if w.cutRows == nil || !w.cut(x) {
-					s.live = append(s.live, rowLife{entry: x, ev: noEvent, old: true})
-				}
-				return true
-			})
-			w.sets[e.h] = s
-			w.setOrder = append(w.setOrder, e.h)
-		}
-		w.sets[e.h].sawEvent(w, e)
+		order = append(order, setEvent{int32(i), img})
 	}
-	if err := w.loadStamps(ctx); err != nil {
-		return err
-	}
-	w.markCut()
-	slices.SortStableFunc(order, func(a, b done) int {
+	slices.SortStableFunc(order, func(a, b setEvent) int {
 		x, y := &w.events[a.i], &w.events[b.i]
 		if c := fold.Compare(x.st, y.st); c != 0 {
 			return c
@@ -153,13 +98,24 @@ func (w *work) foldSets(ctx context.Context) error {
 		return int(x.half) - int(y.half)
 	})
 	for _, d := range order {
-		e := &w.events[d.i]
-		s := w.sets[e.h]
-		if e.half == 1 {
-			s.remove(w, e, d.i)
-		} else {
-			s.add(w, e, d.i, d.img)
+		h := w.events[d.i].h
+		s := w.sets[h]
+		if s == nil {
+			s = &rowSet{h: h}
+			w.sets[h] = s
+			w.setOrder = append(w.setOrder, h)
 		}
+		s.events = append(s.events, d)
+	}
+	for _, h := range w.setOrder {
+		w.sets[h].find(w)
+	}
+	if err := w.loadStamps(ctx); err != nil {
+		return err
+	}
+	w.markCut()
+	for _, h := range w.setOrder {
+		w.sets[h].match(w)
 	}
 	if w.m.history() {
 		return w.settleHistorySets(ctx)
@@ -184,7 +140,7 @@ func (w *work) loadStamps(ctx context.Context) error {
 	byFile := map[uint32][]*rowLife{}
 	for _, h := range w.setOrder {
 		s := w.sets[h]
-		for _, rows := range [][]rowLife{s.live, s.past} {
+		for _, rows := range [][]rowLife{s.rows, s.past} {
 			for i := range rows {
 				byFile[rows[i].entry.File] = append(byFile[rows[i].entry.File], &rows[i])
 			}
@@ -211,61 +167,6 @@ func (w *work) loadStamps(ctx context.Context) error {
 	return nil
 }
 
-func (s *rowSet) add(w *work, e *event, i int32, img *fold.Image) {
-	for _, rows := range [][]rowLife{s.past, s.live} {
-		for k := range rows {
-			if w.repeats(e, rows[k].st, rows[k].ev) {
-				w.res.Duplicates++
-				return
-			}
-		}
-	}
-	for k := range s.gone {
-		if g := &s.gone[k]; g.matched && w.repeats(e, g.add, g.addEv) {
-			w.res.Duplicates++
-			return
-		}
-	}
-	for k := range s.gone {
-		if g := &s.gone[k]; !g.matched && fold.Compare(e.st, g.st) < 0 {
-			g.matched, g.add, g.addEv, g.changed = true, e.st, i, true
-			w.res.Stale++
-			if w.m.history() {
-				s.live = append(s.live, rowLife{st: e.st, ev: i, img: img, dead: true, life: w.setLife(img, g.st, g.us, e)})
-			}
-			return
-		}
-	}
-	l := rowLife{st: e.st, ev: i, img: img}
-	if t := w.cutLate(e); t != nil {
-		l.dead, l.life = true, &lifetime{fromUs: img.Meta.TsUs, ended: true, end: t.Stamp, endUs: t.Us}
-	}
-	s.live = append(s.live, l)
-}
-
-func (s *rowSet) remove(w *work, e *event, i int32) {
-	for k := range s.gone {
-		if g := &s.gone[k]; w.repeats(e, g.st, g.ev) {
-			w.res.Duplicates++
-			return
-		}
-	}
-	best := -1
-	for k := range s.live {
-		l := &s.live[k]
-		if !l.dead && !l.cut && fold.Compare(l.st, e.st) < 0 && (best < 0 || fold.Compare(s.live[best].st, l.st) < 0) {
-			best = k
-		}
-	}
-	g := removal{st: e.st, ev: i, addEv: noEvent, atMs: e.c.Record.TimestampMs, changed: true, us: changeMicros(e.c)}
-	if best >= 0 {
-		s.live[best].dead = true
-		s.live[best].life = &lifetime{ended: true, end: e.st, endUs: g.us}
-		g.matched, g.add, g.addEv = true, s.live[best].st, s.live[best].ev
-	}
-	s.gone = append(s.gone, g)
-}
-
 // noEvent is the event of what is not of this merge.
 const noEvent = -1
 
@@ -287,8 +188,8 @@ func sameOffset(a, b fold.Stamp) bool {
 }
 
 func (w *work) settleSet(s *rowSet) {
-	for k := range s.live {
-		l := &s.live[k]
+	for k := range s.rows {
+		l := &s.rows[k]
 		switch {
 		case l.old && l.dead:
 			w.kill(l.entry)
@@ -299,11 +200,48 @@ func (w *work) settleSet(s *rowSet) {
 		}
 	}
 	for k := range s.gone {
-		g := &s.gone[k]
-		if !g.changed {
-			continue
+		if g := &s.gone[k]; g.changed {
+			w.dels = append(w.dels, g.deletion(s.h))
 		}
-		d := deletion{h: s.h, g: index.Grave{Stamp: g.st, Add: g.add, AtMs: g.atMs}, old: g.entry, has: g.old}
-		w.dels = append(w.dels, d)
 	}
+}
+
+// bury lets the index know of a deletion.
+func (m *Merger) bury(d *deletion) {
+	x := m.idx
+	var e index.Entry
+	if m.keyed() {
+		e = x.Bury(d.h, d.g)
+	} else {
+		e = buryRemoval(x, d.h, d.g)
+	}
+	if d.has && d.old.Gone() {
+		x.Raise(d.old)
+	}
+	if !d.has || !x.Replace(d.old, e) {
+		x.Insert(e)
+	}
+}
+
+// buryRemoval makes the tombstone of a removal of a table without key. The insert that it took back gets one of its own: neither is to be merged again.
+func buryRemoval(x *index.Index, h fold.Hash, g index.Grave) index.Entry {
+	if g.Add == (fold.Stamp{}) {
+		return x.BuryAs(index.Waiting, h, g)
+	}
+	x.Insert(x.BuryAs(index.Undone, h, index.Grave{Stamp: g.Add, AtMs: g.AtMs}))
+	return x.Bury(h, index.Grave{Stamp: g.Stamp, AtMs: g.AtMs})
+}
+
+// removalKnown tells whether a removal of a table without key has a tombstone of a kind.
+func removalKnown(x *index.Index, h fold.Hash, kind uint32, seq fold.Seq) (known bool) {
+	st, err := fold.Parse(string(seq))
+	if err != nil {
+		return false
+	}
+	at := index.Marked(h, kind, st)
+	x.From(at, func(e index.Entry) bool {
+		known = e.SameMark(at) && x.Grave(e).Stamp.Seq() == seq
+		return e.SameMark(at) && !known
+	})
+	return known
 }

@@ -12,14 +12,19 @@ import (
 // In a history of a table without key a row that is removed stays, with the time of its removal. Which row a removal takes is
 // decided as in a table of current rows.
 
-// endUs gives when the source committed a removal that found no row.
-func (w *work) endUs(h fold.Hash, at fold.Stamp) int64 {
-	for _, k := range w.m.ends[h] {
-		if x := &w.m.state.Ends[k]; x.Stamp.Seq() == at.Seq() {
-			return x.Us
-		}
+// waitedUs finds when the source committed the removals that wait.
+func (s *rowSet) waitedUs(w *work) {
+	if len(s.gone) == 0 {
+		return
 	}
-	return 0
+	at := map[fold.Seq]int64{}
+	for _, k := range w.m.ends[s.h] {
+		x := &w.m.state.Ends[k]
+		at[x.Stamp.Seq()] = x.Us
+	}
+	for k := range s.gone {
+		s.gone[k].us = at[s.gone[k].st.Seq()]
+	}
 }
 
 // setLife is the lifetime of a row that comes later than its removal, or than a truncate before that.
@@ -57,22 +62,27 @@ func (w *work) cutSet(k rowKey, file uint32) {
 	if k.ended {
 		return // removed behind the truncate, which is late: its end stays where it is
 	}
-	w.m.idx.Each(k.h, func(e index.Entry) bool {
-		if e.File == file && e.Position() == k.row {
-			w.cutSets = append(w.cutSets, cutRow{k.h, e})
-			return false
-		}
-		return true
-	})
+	w.cutSets = append(w.cutSets, cutRow{k.h, index.At(k.h, k.st, file, k.row, k.carried)})
 }
 
 // markCut keeps the rows that a truncate ends from removals. Repeats of what made them are still known.
 func (w *work) markCut() {
+	if len(w.cutSets) == 0 {
+		return
+	}
+	type place struct {
+		file uint32
+		row  int64
+	}
+	cut := map[place]bool{}
 	for _, c := range w.cutSets {
-		if s := w.sets[c.h]; s != nil {
-			for k := range s.live {
-				s.live[k].cut = s.live[k].cut || s.live[k].old && s.live[k].entry == c.entry
-			}
+		if w.sets[c.h] != nil {
+			cut[place{c.entry.File, c.entry.Position()}] = true
+		}
+	}
+	for _, s := range w.sets {
+		for k := range s.rows {
+			s.rows[k].cut = cut[place{s.rows[k].entry.File, s.rows[k].entry.Position()}]
 		}
 	}
 }
@@ -90,8 +100,8 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 	}
 	for _, h := range w.setOrder {
 		s := w.sets[h]
-		for k := range s.live {
-			l := &s.live[k]
+		for k := range s.rows {
+			l := &s.rows[k]
 			switch {
 			case l.old && l.dead:
 				byFile[l.entry.File] = append(byFile[l.entry.File], ending{h, l.entry, l.life})
@@ -103,8 +113,8 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 				w.winners = append(w.winners, winner{h: h, ev: -1, img: l.img, st: l.st, life: l.life})
 			}
 		}
-		w.settleRemovals(s)
 	}
+	w.settleRemovals()
 	for _, file := range sortedKeys(byFile) {
 		l := byFile[file]
 		slices.SortFunc(l, func(a, b ending) int { return int(a.entry.Position() - b.entry.Position()) })
@@ -143,31 +153,44 @@ func (w *work) cutLife(at fold.Stamp) *lifetime {
 }
 
 // settleRemovals remembers the removals, and of those that found no row the time.
-func (w *work) settleRemovals(s *rowSet) {
-	for k := range s.gone {
-		g := &s.gone[k]
-		if !g.changed {
-			continue
+func (w *work) settleRemovals() {
+	changed := map[removalKey]bool{}
+	var ends []state.End
+	for _, h := range w.setOrder {
+		s := w.sets[h]
+		for k := range s.gone {
+			g := &s.gone[k]
+			if !g.changed {
+				continue
+			}
+			w.dels = append(w.dels, g.deletion(h))
+			changed[removalKey{h, g.st.Seq()}] = true
+			if !g.matched {
+				ends = append(ends, state.End{Hash: h, Stamp: g.st, Us: g.us, AtMs: g.atMs})
+			}
 		}
-		w.dels = append(w.dels, deletion{h: s.h, g: index.Grave{Stamp: g.st, Add: g.add, AtMs: g.atMs}, old: g.entry, has: g.old})
-		w.state.Ends = slices.DeleteFunc(w.state.Ends, func(x state.End) bool { return x.Hash == s.h && x.Stamp.Seq() == g.st.Seq() })
-		if !g.matched {
-			w.state.Ends = append(w.state.Ends, state.End{Hash: s.h, Stamp: g.st, Us: g.us, AtMs: g.atMs})
-		}
-		w.stateNew = true
 	}
-}
-
-// sawEvent notes the rows of a history that have ended and may have begun with an event.
-func (s *rowSet) sawEvent(w *work, e *event) {
-	if e.half == 1 || !w.m.history() {
+	if len(changed) == 0 {
 		return
 	}
-	at := index.SpotAt(e.st, 0, 0)
-	for _, x := range w.m.past.Of(e.h) {
-		l := rowLife{entry: index.Entry{File: x.File, Row: uint32(x.Position())}, ev: noEvent, old: true}
-		if x.SameMark(at) && !slices.ContainsFunc(s.past, func(o rowLife) bool { return o.entry == l.entry }) {
-			s.past = append(s.past, l)
+	w.state.Ends = append(slices.DeleteFunc(w.state.Ends, func(x state.End) bool { return changed[removalKey{x.Hash, x.Stamp.Seq()}] }), ends...)
+	w.stateNew = true
+}
+
+// findPast finds the rows of a history that have ended and may have begun with an event.
+func (s *rowSet) findPast(w *work) {
+	seen := map[index.Entry]bool{}
+	for _, d := range s.events {
+		e := &w.events[d.i]
+		if e.half == 1 {
+			continue
+		}
+		for _, x := range w.m.past.Marked(s.h, e.st, e.again > 0) {
+			l := index.Entry{File: x.File, Row: uint32(x.Position())}
+			if !seen[l] {
+				seen[l] = true
+				s.past = append(s.past, rowLife{entry: l, ev: noEvent, old: true})
+			}
 		}
 	}
 }

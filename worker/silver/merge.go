@@ -290,13 +290,7 @@ func (w *work) settleMemory() {
 func (w *work) settleDeletes() {
 	w.state.Tombs = append(w.state.Tombs, w.newTombs...)
 	for i := range w.dels {
-		d := &w.dels[i]
-		if e := w.m.idx.Bury(d.h, d.g); d.has && d.old.File == index.Dead {
-			w.m.idx.Raise(d.old)
-			w.m.idx.Replace(d.old.File, d.old.Row, e)
-		} else {
-			w.m.idx.Insert(e)
-		}
+		w.m.bury(&w.dels[i])
 	}
 	w.settleMemory()
 	w.m.pending = true

@@ -38,15 +38,14 @@ type newFile struct {
 }
 
 type rowMove struct {
-	h          fold.Hash
-	file, row  uint32
-	to, newRow uint32 // to: index into files
+	was        index.Entry // without mark, but for a table without key, where many may have its hash
+	to, newRow uint32      // to: index into files
 }
 
 // endedMove is the move of an ended version of a history, which was at a spot.
 type endedMove struct {
 	rowMove
-	was index.Spot
+	spot index.Spot
 }
 
 func (r *relocation) from(o uint32) bool { return r != nil && r.froms[o] }
@@ -66,6 +65,7 @@ type rewriter struct {
 
 	r      *relocation
 	hashes func(rec arrow.Record, row int) (fold.Hash, error)
+	stamps func(rec arrow.Record, row int) (fold.Stamp, error) // nil where it is not needed
 	ends   func(rec arrow.Record, row int, file uint32, at int64) (index.Spot, bool, error)
 	fw     *fileWriter
 	rows   int64 // of fw
@@ -94,6 +94,9 @@ func (m *Merger) newRewriter(ctx context.Context, kind string, input []byte, ord
 	ordinals = m.byPartition(ordinals)
 	w := &rewriter{m: m, ctx: ctx, kind: kind, input: input, base: base, ordinals: ordinals, to: to, as: to, grown: grown,
 		r: &relocation{froms: map[uint32]bool{}}, hashes: m.rowHasher(to), ends: m.endReader(to)}
+	if !m.keyed() {
+		w.stamps = stampReader(to)
+	}
 	// Columns that grow are read as what they are and converted here.
 	if len(grown) > 0 {
 		w.as.Fields = slices.Clone(to.Fields)
@@ -182,7 +185,14 @@ func (w *rewriter) add(b columnar.Batch, f *index.File, o uint32) error {
 		if err != nil {
 			return err
 		}
-		mv := rowMove{h: h, file: o, row: uint32(old), to: uint32(len(r.files)), newRow: uint32(w.rows) + uint32(i)}
+		mv := rowMove{was: index.Entry{Hash: h, File: o, Row: uint32(old)}, to: uint32(len(r.files)), newRow: uint32(w.rows) + uint32(i)}
+		if w.stamps != nil {
+			st, err := w.stamps(rec, i)
+			if err != nil {
+				return err
+			}
+			mv.was = index.At(h, st, o, old, false)
+		}
 		if w.ends != nil {
 			was, ended, err := w.ends(rec, i, o, old)
 			if err != nil {
@@ -266,8 +276,8 @@ func (w *rewriter) follow() bool {
 		return true
 	}
 	gone := func(v *rowMove) bool {
-		d := died[v.file]
-		if d == nil || !d.Contains(uint64(v.row)) {
+		d := died[v.was.File]
+		if d == nil || !d.Contains(uint64(v.was.Position())) {
 			return false
 		}
 		f := &w.r.files[v.to]
@@ -324,7 +334,7 @@ func (m *Merger) rowHasher(sch schema.Schema) func(rec arrow.Record, row int) (f
 
 // endReader tells which rows of a history have ended, and their spots. nil: the table is no history.
 func (m *Merger) endReader(sch schema.Schema) func(rec arrow.Record, row int, file uint32, at int64) (index.Spot, bool, error) {
-	end, seq := sch.Index(evolve.ColEndSequence), sch.Index(evolve.ColSequence)
+	end, stamps := sch.Index(evolve.ColEndSequence), stampReader(sch)
 	if end < 0 {
 		return nil
 	}
@@ -332,8 +342,16 @@ func (m *Merger) endReader(sch schema.Schema) func(rec arrow.Record, row int, fi
 		if rec.Column(end).IsNull(row) {
 			return index.Spot{}, false, nil
 		}
-		st, err := fold.Parse(columnar.ValueAt(rec.Column(seq), sch.Fields[seq].Type, row).Str)
+		st, err := stamps(rec, row)
 		return index.SpotAt(st, file, at), true, err
+	}
+}
+
+// stampReader takes the sequences of rows of the table.
+func stampReader(sch schema.Schema) func(rec arrow.Record, row int) (fold.Stamp, error) {
+	seq := sch.Index(evolve.ColSequence)
+	return func(rec arrow.Record, row int) (fold.Stamp, error) {
+		return fold.Parse(columnar.ValueAt(rec.Column(seq), sch.Fields[seq].Type, row).Str)
 	}
 }
 
@@ -353,24 +371,28 @@ func (m *Merger) place(r *relocation) {
 		to[i] = m.idx.AddFile(index.File{Path: f.add.Path, Rows: f.rows, Size: f.add.Size, Deleted: f.dead})
 	}
 	if m.idx.Spilled() > 0 { // neighbours on disk are read and written together
-		slices.SortFunc(r.moves, func(a, b rowMove) int { return cmp.Compare(a.h.Lo, b.h.Lo) })
+		slices.SortFunc(r.moves, func(a, b rowMove) int {
+			return cmp.Or(cmp.Compare(a.was.Hash.Lo, b.was.Hash.Lo), index.Order(a.was, b.was))
+		})
 	}
 	if m.past.Spilled() > 0 {
-		slices.SortFunc(r.ended, func(a, b endedMove) int { return cmp.Compare(a.h.Lo, b.h.Lo) })
+		slices.SortFunc(r.ended, func(a, b endedMove) int {
+			return cmp.Or(cmp.Compare(a.was.Hash.Lo, b.was.Hash.Lo), a.spot.Compare(b.spot))
+		})
 	}
 	for i := range r.moves {
 		if i%fetchAhead == 0 {
 			for k := i; k < min(i+fetchAhead, len(r.moves)); k++ {
-				m.touched += m.idx.Touch(r.moves[k].h)
+				m.touched += m.idx.Touch(r.moves[k].was.Hash)
 			}
 		}
 		v := &r.moves[i]
-		if !m.idx.Move(v.h, v.file, v.row, to[v.to], v.newRow) {
+		if !m.idx.Move(v.was, to[v.to], v.newRow) {
 			m.loaded = false // found by checkCount's sum or not: an index that misses a row is not to be trusted
 		}
 	}
 	for i := range r.ended {
-		if v := &r.ended[i]; !m.past.Move(v.h, v.was, to[v.to], v.newRow) {
+		if v := &r.ended[i]; !m.past.Move(v.was.Hash, v.spot, to[v.to], v.newRow) {
 			m.loaded = false
 		}
 	}

@@ -88,7 +88,7 @@ func (m *Merger) compare(ctx context.Context, rows int) (string, error) {
 // compareEntries checks that entries point to rows that live.
 func (m *Merger) compareEntries(n int) (why string) {
 	m.idx.Sample(n, func(e index.Entry) bool {
-		if e.File == index.Dead {
+		if e.Gone() {
 			return true
 		}
 		f := m.idx.Known(e.File)
@@ -130,12 +130,18 @@ func (m *Merger) compareFile(ctx context.Context, o uint32, n int) (string, erro
 			return "", err
 		}
 		found, marked := false, false
-		m.idx.Each(k.h, func(e index.Entry) bool {
+		see := func(e index.Entry) bool {
 			if e.File == o && e.Position() == row {
 				found, marked = true, e.Marks(k.st)
 			}
 			return !found
-		})
+		}
+		if m.keyed() {
+			m.idx.Each(k.h, see)
+		} else { // many may be equal
+			at := index.At(k.h, k.st, 0, 0, false)
+			m.idx.From(at, func(e index.Entry) bool { return e.SameMark(at) && see(e) })
+		}
 		if k.ended && !found {
 			found = m.past.Knows(k.h, index.SpotAt(k.st, o, row))
 			marked = found

@@ -15,17 +15,17 @@ import (
 
 // damages are ways in which an index may lie about a row: e is its entry.
 var damages = map[string]func(x *index.Index, e index.Entry){
-	"row lost":     func(x *index.Index, e index.Entry) { x.Remove(e.Hash, e.File, e.Row) },
-	"other row":    func(x *index.Index, e index.Entry) { x.Move(e.Hash, e.File, e.Row, e.File, e.Row^1) },
-	"row too high": func(x *index.Index, e index.Entry) { x.Move(e.Hash, e.File, e.Row, e.File, 1<<20) },
-	"file unknown": func(x *index.Index, e index.Entry) { x.Move(e.Hash, e.File, e.Row, 77, e.Row) },
+	"row lost":     func(x *index.Index, e index.Entry) { x.Remove(e) },
+	"other row":    func(x *index.Index, e index.Entry) { x.Move(e, e.File, e.Row^1) },
+	"row too high": func(x *index.Index, e index.Entry) { x.Move(e, e.File, 1<<20) },
+	"file unknown": func(x *index.Index, e index.Entry) { x.Move(e, 77, e.Row) },
 	"sequence": func(x *index.Index, e index.Entry) {
 		e2 := e
 		e2.Prefix++
-		x.Replace(e.File, e.Row, e2)
+		x.Replace(e, e2)
 	},
 	"key": func(x *index.Index, e index.Entry) {
-		x.Remove(e.Hash, e.File, e.Row)
+		x.Remove(e)
 		e.Hash = fold.Sum([]byte("another key"))
 		x.Insert(e)
 	},

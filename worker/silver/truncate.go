@@ -115,7 +115,7 @@ func (w *work) findCut(ctx context.Context) error {
 		}
 	}
 	w.m.idx.All(func(e *index.Entry) bool {
-		if e.File != index.Dead && w.cut(*e) {
+		if !e.Gone() && w.cut(*e) {
 			w.cutEntries = append(w.cutEntries, *e)
 			w.kill(*e)
 		}
@@ -176,7 +176,7 @@ func (w *work) truncateMemory(ctx context.Context) error {
 func (w *work) cutByIndex() bool {
 	sure := true
 	w.m.idx.All(func(e *index.Entry) bool {
-		if e.File == index.Dead {
+		if e.Gone() {
 			return true
 		}
 		for i := range w.truncs {

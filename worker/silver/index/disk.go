@@ -93,45 +93,64 @@ func (d *disk) close() {
 	})
 }
 
-// find gives the entries of a hash until f gives false. f must not read from disk, except to take or move the entry it was given last, when it ends there.
-func (d *disk) find(h fold.Hash, f func(Entry) bool) {
-	d.locate(h, func(_ uint32, e Entry) bool { return f(e) })
+// find gives the entries of a hash until f gives false. f must not read from disk.
+func (d *disk) find(h fold.Hash, f func(Entry) bool) { d.from(first(h), f) }
+
+// from gives the entries of e's hash that are not below e, in order, until f gives false; of an index that keeps no sequences all. f must not read from disk.
+func (d *disk) from(e Entry, f func(Entry) bool) {
+	if r := d.runs[shardOf(e.Hash)]; r != nil {
+		d.failed(r.from(&d.win, e, func(_ uint32, c Entry) bool { return f(c) }))
+	}
 }
 
-func (d *disk) locate(h fold.Hash, f func(at uint32, e Entry) bool) {
-	r := d.runs[shardOf(h)]
-	if r == nil {
-		return
+// below gives the entries of e's hash that are below e, the highest first, until f gives false. f must not read from disk.
+func (d *disk) below(e Entry, f func(Entry) bool) {
+	if r := d.runs[shardOf(e.Hash)]; r != nil {
+		d.failed(r.below(&d.win, e, func(_ uint32, c Entry) bool { return f(c) }))
 	}
-	if err := r.find(&d.win, h, f); err != nil {
+}
+
+func (d *disk) failed(err error) {
+	if err != nil {
 		d.fail(err)
 	}
 }
 
-// take finds the one of a hash's entries that is wanted, and takes it away.
-func (d *disk) take(h fold.Hash, want func(Entry) bool) (e Entry, ok bool) {
-	d.locate(h, func(at uint32, c Entry) bool {
-		if ok = want(c); ok {
-			e = c
-			d.runs[shardOf(h)].take(at)
-			d.gone++
+// locate finds the entry that points to e's file and row. f gets its place, which is in the window.
+func (d *disk) locate(e Entry, f func(r *run, at uint32, c Entry)) (ok bool) {
+	r := d.runs[shardOf(e.Hash)]
+	if r == nil {
+		return false
+	}
+	begin := e
+	if !r.whole || e.Prefix == 0 { // not everybody knows the mark
+		begin = first(e.Hash)
+	}
+	d.failed(r.from(&d.win, begin, func(at uint32, c Entry) bool {
+		if ok = c.File == e.File && c.row() == e.row(); ok {
+			f(r, at, c)
+			return false
 		}
-		return !ok
-	})
-	return e, ok
+		return begin != e || c.cmp(e) == 0
+	}))
+	return ok
 }
 
-// move lets the one of a hash's entries that is wanted point to another place.
-func (d *disk) move(h fold.Hash, want func(Entry) bool, file, row uint32) (ok bool) {
-	d.locate(h, func(at uint32, c Entry) bool {
-		if ok = want(c); ok {
-			c.File, c.Row = file, c.Row&^rowMask|row&rowMask
-			d.runs[shardOf(h)].put(d.win.at(at), c)
-			d.win.dirty = true
-		}
-		return !ok
+// take takes the entry away that points to e's file and row.
+func (d *disk) take(e Entry) bool {
+	return d.locate(e, func(r *run, at uint32, _ Entry) {
+		r.take(at)
+		d.gone++
 	})
-	return ok
+}
+
+// move lets the entry that points to e's file and row point to another place.
+func (d *disk) move(e Entry, file, row uint32) bool {
+	return d.locate(e, func(r *run, at uint32, c Entry) {
+		c.File, c.Row = file, c.Row&^rowMask|row&rowMask
+		r.put(d.win.at(at), c)
+		d.win.dirty = true
+	})
 }
 
 // scan gives the entries of all runs, in the order of their hashes, until f gives false. f must not change them.

@@ -32,7 +32,7 @@ func (f *File) Live() int64 {
 // Grave is a tombstone: what is kept of a Dead entry.
 type Grave struct {
 	Stamp fold.Stamp
-	// Add is, in a table without key, the sequence of the insert that was taken back; the zero Stamp where it is to come.
+	// Add is the sequence of the insert that was taken back; the zero Stamp where it is not known.
 	Add  fold.Stamp
 	AtMs int64
 }
@@ -146,7 +146,10 @@ func (x *Index) Grave(e Entry) *Grave {
 }
 
 // Bury makes the entry of a tombstone; Insert it, or Replace another by it.
-func (x *Index) Bury(h fold.Hash, g Grave) Entry {
+func (x *Index) Bury(h fold.Hash, g Grave) Entry { return x.BuryAs(Dead, h, g) }
+
+// BuryAs is Bury for the kinds of tombstones that a table without key has: Dead, Waiting, Undone.
+func (x *Index) BuryAs(kind uint32, h fold.Hash, g Grave) Entry {
 	y := &x.graves[shardOf(h)]
 	var slot uint32
 	if n := len(y.free); n > 0 {
@@ -158,20 +161,29 @@ func (x *Index) Bury(h fold.Hash, g Grave) Entry {
 	}
 	x.dead++
 	y.named += positions(&g)
-	return Entry{Hash: h, File: Dead, Row: slot}
+	e := Marked(h, kind, g.Stamp)
+	e.Row = slot
+	return e
 }
+
+// Marked is the first place, among the entries of a hash, of a tombstone's kind or, with kind 0, a row's that has the mark of a stamp. From gives what is there.
+func Marked(h fold.Hash, kind uint32, s fold.Stamp) Entry {
+	e := Entry{Hash: h, File: kind}
+	if kind == 0 && s.Pos == "" {
+		e.Row = flagUnsequence
+	}
+	e.Prefix, e.SeqHash = Mark(s)
+	return e
+}
+
+// SameMark tells that two entries of a hash and a kind have one mark.
+func (e Entry) SameMark(o Entry) bool { return e.cmp(o) == 0 }
 
 // Rebury puts a tombstone in the place of another, that of the entry e.
 func (x *Index) Rebury(e Entry, g Grave) {
-	if e.Row&onDisk == 0 {
-		y := &x.graves[shardOf(e.Hash)]
-		y.named += positions(&g) - positions(&y.graves[e.Row])
-		y.graves[e.Row] = g
-		return
-	}
-	n := x.Bury(e.Hash, g)
+	n := x.BuryAs(e.File, e.Hash, g)
 	x.Raise(e)
-	x.Replace(Dead, e.Row, n)
+	x.Replace(e, n)
 }
 
 // Raise takes a tombstone away whose entry has been or will be replaced or removed.
@@ -198,13 +210,13 @@ func (x *Index) Expire(before int64) int {
 	x.expired = max(x.expired, before)
 	var drop []Entry
 	x.Table.All(func(e *Entry) bool {
-		if e.File == Dead && x.Grave(*e).AtMs < before {
+		if e.Gone() && x.Grave(*e).AtMs < before {
 			drop = append(drop, *e)
 		}
 		return true
 	})
 	for _, e := range drop {
-		x.Remove(e.Hash, Dead, e.Row)
+		x.Remove(e)
 		x.Raise(e)
 	}
 	return len(drop)

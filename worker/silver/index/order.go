@@ -6,12 +6,19 @@ import (
 	"sluice.io/sluice/worker/silver/fold"
 )
 
+// subShared ends the positions that many events may have (formats.md §0.2, sub order): those of a snapshot's rows and, where a source tells no order inside
+// of a transaction, of its changes.
+const subShared = 1
+
 // Mark gives what an Entry keeps of a sequence: eight bytes that order it and four that tell it from others.
 func Mark(s fold.Stamp) (prefix uint64, hash uint32) {
 	if s.Pos == "" {
 		return uint64(s.Part&fold.PartitionMask)<<44 | uint64(s.Off)&(1<<44-1), s.Epoch ^ s.Part>>fold.PartitionBits<<16
 	}
 	x := xxh3.HashString(s.Pos)
+	if s.Pos[len(s.Pos)-1] == subShared { // many rows may have this position: those of a snapshot, of a commit
+		x ^= (uint64(s.Part&fold.PartitionMask)<<44 + uint64(s.Off)) * 0x9e3779b97f4a7c15
+	}
 	return fold.Mark(s.Epoch, s.Pos), uint32(x) ^ uint32(x>>32) ^ s.Epoch
 }
 

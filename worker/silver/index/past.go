@@ -1,28 +1,19 @@
 package index
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"sluice.io/sluice/worker/silver/fold"
 )
 
 // Past finds the ended versions of the keys of a history (silver.scd.type=2); the Index has the others. Like that it
-// belongs to one version of the table and can be built from it at any time (D8). In memory it holds 24 bytes for each version, 48 for
-// each key that has one; on disk 30 for each version (Spill).
+// belongs to one version of the table and can be built from it at any time (D8). In memory it holds at most 40 bytes for each version; on
+// disk 30 (Spill).
 type Past struct {
-	shards [shards]map[fold.Hash][]Spot
-	held   [shards]held
-	total  held
-	spill  Spill
-	disk   disk
+	mem   Table
+	spill Spill
+	disk  disk
 }
-
-// held is what a shard has in memory.
-type held struct{ keys, versions int64 }
-
-func (n held) bytes() int64 { return n.versions*24 + n.keys*48 }
 
 // Spot says where an ended version is, and about when it began. The spots of a key are in the order of their marks, those
 // without position first.
@@ -58,30 +49,15 @@ func SpotAt(s fold.Stamp, file uint32, row int64) Spot {
 	return x
 }
 
-// Bare tells that the version began with an event without position.
-func (x Spot) Bare() bool { return x.row&spotBare != 0 }
-
 // Position gives the row's place in its file.
 func (x Spot) Position() int64 { return int64(x.row &^ spotBare) }
 
-// SameMark tells that both versions may have begun with one event.
-func (x Spot) SameMark(o Spot) bool {
-	return x.prefix == o.prefix && x.seqHash == o.seqHash && x.Bare() == o.Bare()
-}
-
-func (x Spot) cmp(o Spot) int {
-	if x.Bare() != o.Bare() {
-		if x.Bare() {
-			return -1
-		}
-		return 1
-	}
-	return cmp.Compare(x.prefix, o.prefix)
-}
+// Compare orders the spots of a key, first those without position.
+func (x Spot) Compare(o Spot) int { return Order(x.entry(fold.Hash{}), o.entry(fold.Hash{})) }
 
 func (x Spot) entry(h fold.Hash) Entry {
 	e := Entry{Hash: h, SeqHash: x.seqHash, Prefix: x.prefix, File: x.File, Row: uint32(x.Position())}
-	if x.Bare() {
+	if x.row&spotBare != 0 {
 		e.Row |= flagUnsequence
 	}
 	return e
@@ -95,38 +71,13 @@ func spotOf(e Entry) Spot {
 	return x
 }
 
-// OlderThan gives the place of the first of a key's spots that is needed to know what was there before a mark: what began last before it, with all
-// that have that one's mark.
-func OlderThan(l []Spot, mark uint64) int {
-	i, _ := slices.BinarySearchFunc(l, mark, func(x Spot, m uint64) int {
-		if x.Bare() {
-			return -1
-		}
-		return cmp.Compare(x.prefix, m)
-	})
-	if i--; i < 0 {
-		return 0
-	}
-	for i > 0 && l[i-1].cmp(l[i]) == 0 {
-		i--
-	}
-	return i
-}
-
 // Len is the number of ended versions.
-func (p *Past) Len() int64 { return p.total.versions + int64(p.disk.len()) }
+func (p *Past) Len() int64 { return int64(p.mem.Len() + p.disk.len()) }
 
-func (p *Past) ofShard(s int) int { return int(p.held[s].versions) }
-
-// hold counts what comes into memory, or goes.
-func (p *Past) hold(s uint64, keys, versions int64) {
-	for _, n := range []*held{&p.held[s], &p.total} {
-		n.keys, n.versions = n.keys+keys, n.versions+versions
-	}
-}
+func (p *Past) ofShard(s int) int { return p.mem.shards[s].len() }
 
 // MemoryBytes is about what is in memory.
-func (p *Past) MemoryBytes() int64 { return p.total.bytes() + p.disk.bytes() }
+func (p *Past) MemoryBytes() int64 { return p.mem.Bytes() + p.disk.bytes() }
 
 // Spilled tells how many bytes are on disk.
 func (p *Past) Spilled() int64 { return p.disk.size() }
@@ -134,127 +85,106 @@ func (p *Past) Spilled() int64 { return p.disk.size() }
 // Err is why spots could not be read or written. After that they are not to be trusted (D8).
 func (p *Past) Err() error { return p.disk.err }
 
-// Of gives the spots of a key. They are not to be changed, and valid until the next change.
-func (p *Past) Of(h fold.Hash) []Spot {
-	l := p.shards[shardOf(h)][h]
-	var all []Spot
-	p.disk.find(h, func(e Entry) bool {
-		all = append(all, spotOf(e))
+// Of gives the spots of a key, in order.
+func (p *Past) Of(h fold.Hash) []Spot { return p.since(first(h)) }
+
+// Since gives those spots of a key, in order, that are needed to know what was there before a mark and since: what began last before it, with all that
+// have that one's mark, and all later ones. all: there are no others.
+func (p *Past) Since(h fold.Hash, mark uint64) (l []Spot, all bool) {
+	from := Entry{Hash: h, Prefix: mark}
+	found := false
+	p.below(from, func(e Entry) bool {
+		if found && (e.Prefix != from.Prefix || e.Unpositioned() != from.Unpositioned()) {
+			return false
+		}
+		from, found = Entry{Hash: h, Prefix: e.Prefix, Row: e.Row & flagUnsequence}, true
 		return true
 	})
-	if len(all) == 0 {
-		return l
+	if !found {
+		from = first(h)
 	}
-	if len(l) > 0 {
-		all = append(all, l...)
-		slices.SortStableFunc(all, Spot.cmp)
-	}
-	return all
+	all = true
+	p.below(from, func(Entry) bool {
+		all = false
+		return false
+	})
+	return p.since(from), all
 }
 
-// Has tells whether a key has ended versions.
-func (p *Past) Has(h fold.Hash) bool {
-	found := len(p.shards[shardOf(h)][h]) > 0
-	if !found {
-		p.disk.find(h, func(Entry) bool {
-			found = true
-			return false
-		})
+func (p *Past) since(from Entry) (l []Spot) {
+	both(from, func(e Entry) bool {
+		l = append(l, spotOf(e))
+		return true
+	}, 1, p.mem.From, p.disk.from, p.disk.len() > 0)
+	return l
+}
+
+func (p *Past) below(e Entry, f func(Entry) bool) {
+	both(e, f, -1, p.mem.Below, p.disk.below, p.disk.len() > 0)
+}
+
+// Marked gives the spots of a key whose versions may have begun with one event, wide: with another one at its position, too.
+func (p *Past) Marked(h fold.Hash, s fold.Stamp, wide bool) (l []Spot) {
+	from := Marked(h, 0, s)
+	if wide {
+		from.SeqHash = 0
 	}
-	return found
+	both(from, func(e Entry) bool {
+		ok := e.SameMark(from) || wide && e.Prefix == from.Prefix
+		if ok {
+			l = append(l, spotOf(e))
+		}
+		return ok
+	}, 1, p.mem.From, p.disk.from, p.disk.len() > 0)
+	return l
+}
+
+// Has tells whether a key has ended versions, and whether one began with an event without position.
+func (p *Past) Has(h fold.Hash) (has, bare bool) {
+	both(first(h), func(e Entry) bool {
+		has, bare = true, e.Unpositioned()
+		return false
+	}, 1, p.mem.From, p.disk.from, p.disk.len() > 0)
+	return has, bare
 }
 
 // Add adds a version.
-func (p *Past) Add(h fold.Hash, x Spot) {
-	s := &p.shards[shardOf(h)]
-	if *s == nil {
-		*s = map[fold.Hash][]Spot{}
-	}
-	l := (*s)[h]
-	if len(l) == 0 {
-		p.hold(shardOf(h), 1, 0)
-	}
-	i := len(l)
-	for i > 0 && l[i-1].cmp(x) > 0 { // nearly always the newest
-		i--
-	}
-	(*s)[h] = slices.Insert(l, i, x)
-	p.hold(shardOf(h), 0, 1)
-}
-
-// find gives the place in memory of the spot that points where x does.
-func find(l []Spot, x Spot) int {
-	i, _ := slices.BinarySearchFunc(l, x, Spot.cmp)
-	for ; i < len(l) && l[i].cmp(x) == 0; i++ {
-		if l[i].File == x.File && l[i].row == x.row {
-			return i
-		}
-	}
-	return -1
-}
+func (p *Past) Add(h fold.Hash, x Spot) { p.mem.Insert(x.entry(h)) }
 
 // Knows tells whether there is a version at a spot.
 func (p *Past) Knows(h fold.Hash, x Spot) bool {
-	if find(p.shards[shardOf(h)][h], x) >= 0 {
-		return true
-	}
+	e := x.entry(h)
 	known := false
-	p.disk.find(h, func(e Entry) bool {
-		known = x.is(e)
-		return !known
-	})
+	both(e, func(c Entry) bool {
+		known = known || c.File == e.File && c.Row == e.Row
+		return !known && c.SameMark(e)
+	}, 1, p.mem.From, p.disk.from, p.disk.len() > 0)
 	return known
-}
-
-// is tells that an entry on disk is that of the spot.
-func (x Spot) is(e Entry) bool {
-	s := spotOf(e)
-	return s.cmp(x) == 0 && s.File == x.File && s.row == x.row
 }
 
 // Remove takes away the version at a spot. It tells whether there was one.
 func (p *Past) Remove(h fold.Hash, x Spot) bool {
-	s := p.shards[shardOf(h)]
-	l := s[h]
-	i := find(l, x)
-	if i < 0 {
-		_, ok := p.disk.take(h, x.is)
-		return ok
-	}
-	p.hold(shardOf(h), 0, -1)
-	if l = slices.Delete(l, i, i+1); len(l) > 0 {
-		s[h] = l
-	} else {
-		delete(s, h)
-		p.hold(shardOf(h), -1, 0)
-	}
-	return true
+	e := x.entry(h)
+	return p.mem.Remove(e) || p.disk.take(e)
 }
 
 // Move lets the spot x of a key point to another place. It tells whether there was one.
 func (p *Past) Move(h fold.Hash, x Spot, file, row uint32) bool {
-	l := p.shards[shardOf(h)][h]
-	i := find(l, x)
-	if i < 0 {
-		return p.disk.move(h, x.is, file, row)
-	}
-	l[i].File, l[i].row = file, row|l[i].row&spotBare
-	return true
+	e := x.entry(h)
+	return p.mem.Move(e, file, row) || p.disk.move(e, file, row)
 }
 
 // DropFiles forgets the versions in some files.
 func (p *Past) DropFiles(gone map[uint32]bool) error {
-	for i, s := range p.shards {
-		for h, l := range s {
-			kept := slices.DeleteFunc(l, func(x Spot) bool { return gone[x.File] })
-			p.hold(uint64(i), 0, int64(len(kept)-len(l)))
-			if len(kept) == 0 {
-				delete(s, h)
-				p.hold(uint64(i), -1, 0)
-			} else {
-				s[h] = kept
-			}
+	var lost []Entry
+	p.mem.All(func(e *Entry) bool {
+		if gone[e.File] {
+			lost = append(lost, *e)
 		}
+		return true
+	})
+	for _, e := range lost {
+		p.mem.Remove(e)
 	}
 	if p.disk.len() == 0 {
 		return nil
@@ -264,7 +194,7 @@ func (p *Past) DropFiles(gone map[uint32]bool) error {
 
 // Over tells that more memory is needed than there may be, or more of the disk than should be: Shrink it.
 func (p *Past) Over() bool {
-	return p.total.versions > 0 && p.spill.over(p.total.bytes()) || p.disk.wasteful(p.ofShard) != nil
+	return p.mem.Len() > 0 && p.spill.over(p.mem.Bytes()) || p.disk.wasteful(p.ofShard) != nil
 }
 
 // Shrink moves to disk what is too much in memory, one part of the shards after the other, until enough has moved.
@@ -274,7 +204,7 @@ func (p *Past) Shrink() (err error) {
 		if r := p.disk.wasteful(p.ofShard); r != nil {
 			err = all.part(r.begin, r.end)
 		} else {
-			err = all.part(p.disk.fullest(func(s int) int64 { return p.held[s].bytes() }))
+			err = all.part(p.disk.fullest(func(s int) int64 { return p.mem.shards[s].bytes() }))
 		}
 	}
 	return err
@@ -303,30 +233,21 @@ type pastMover struct {
 func (m pastMover) part(begin, end int) error {
 	n := m.p.disk.runs[begin].len()
 	for s := begin; s < end; s++ {
-		n += int(m.p.held[s].versions)
+		n += m.p.ofShard(s)
 	}
 	return m.p.disk.rewrite(m.p.spill, begin, end, n, m)
 }
 
 // fresh takes a shard out of the memory, which is given back at once.
-func (m pastMover) fresh(s int, order func(a, b Entry) int) (sorted []Entry) {
-	p := m.p
-	for h, l := range p.shards[s] {
-		for _, x := range l {
-			sorted = append(sorted, x.entry(h))
-		}
-	}
-	p.shards[s] = nil
-	p.hold(uint64(s), -p.held[s].keys, -p.held[s].versions)
-	slices.SortStableFunc(sorted, order)
-	return sorted
+func (m pastMover) fresh(s int, order func(a, b Entry) int) []Entry {
+	return m.p.mem.take(s, nil, order)
 }
 
 func (m pastMover) put(w *runWriter, e Entry, _ *run) error {
 	if !m.keep(e) {
 		return nil
 	}
-	if e.File >= maxRunFile {
+	if e.File > maxRunFile {
 		return fmt.Errorf("%d files of a history are more than it can hold", e.File)
 	}
 	return w.add(e)

@@ -34,9 +34,13 @@ type run struct {
 const (
 	runEntry   = 15
 	runWhole   = runEntry + 15
-	runBucket  = 64 // entries of a bucket, about
-	maxRunFile = 1<<24 - 1
+	runBucket  = 64        // entries of a bucket, about
+	runDead    = 1<<24 - 1 // the file of a tombstone; the other kinds have those below
+	maxRunFile = runDead - 3
 )
+
+// runPage is how many entries are read at once of a bucket that has more: those of one hash may be any number. Tests make it small.
+var runPage uint32 = 256
 
 // runKey is what a run keeps of a hash, without the upper byte, which is that of the shard.
 func runKey(h fold.Hash) uint64 { return h.Lo<<8 | uint64(h.Hi>>24) }
@@ -64,7 +68,7 @@ func (r *run) order(a, b Entry) int {
 	if c := cmp.Or(cmp.Compare(a.Hash.Lo, b.Hash.Lo), cmp.Compare(r.low(a.Hash), r.low(b.Hash))); c != 0 || !r.whole {
 		return c
 	}
-	return spotOf(a).cmp(spotOf(b))
+	return a.cmp(b)
 }
 
 // size is how many bytes it has on disk, its tombstones included.
@@ -162,33 +166,93 @@ func (r *run) read(b []byte, from uint32) error {
 	return nil
 }
 
-// find gives the entries of a hash and their places, which are in the window.
-func (r *run) find(w *window, h fold.Hash, f func(at uint32, e Entry) bool) error {
-	bucket := r.bucket(h)
-	from, to := r.dir[bucket], r.dir[bucket+1]
+// lower gives the place of the first entry that is not below e, among those from…to.
+func (r *run) lower(w *window, e Entry, from, to uint32) (uint32, error) {
+	key := runKey(e.Hash)
+	below := func(b []byte) bool {
+		if k := binary.BigEndian.Uint64(b); k != key || !r.whole {
+			return k < key
+		}
+		c := r.decode(e.Hash, b)
+		if c.Hash.Hi != e.Hash.Hi {
+			return c.Hash.Hi < e.Hash.Hi
+		}
+		return c.cmp(e) < 0
+	}
+	if w.r == r { // it is there already, mostly
+		a, b := max(from, w.from), min(to, w.to)
+		if a < b && below(w.at(a)) && !below(w.at(b-1)) {
+			from, to = a, b
+		}
+	}
+	for to-from > runPage {
+		mid := from + (to-from)/2
+		if err := w.load(r, mid, mid+1); err != nil {
+			return 0, err
+		}
+		if below(w.at(mid)) {
+			from = mid + 1
+		} else {
+			to = mid
+		}
+	}
 	if from == to {
-		return nil
+		return from, nil
 	}
 	if err := w.load(r, from, to); err != nil {
-		return err
+		return 0, err
 	}
-	key := runKey(h)
-	n := int(to - from)
-	b := w.at(from)
-	for i := sort.Search(n, func(i int) bool { return binary.BigEndian.Uint64(b[i*r.entry:]) >= key }); i < n; i++ {
-		e := b[i*r.entry:]
-		if binary.BigEndian.Uint64(e) != key {
+	return from + uint32(sort.Search(int(to-from), func(i int) bool { return !below(w.at(from + uint32(i))) })), nil
+}
+
+// first is below all entries of a hash.
+func first(h fold.Hash) Entry { return Entry{Hash: h, Row: flagUnsequence} }
+
+// from gives the entries of e's hash that are not below e, and their places, which are in the window. Where sequences are not kept it gives all.
+func (r *run) from(w *window, e Entry, f func(at uint32, e Entry) bool) error {
+	bucket := r.bucket(e.Hash)
+	from, to := r.dir[bucket], r.dir[bucket+1]
+	i, err := r.lower(w, e, from, to)
+	for ; err == nil && i < to; i++ {
+		if i >= w.to || i < w.from || w.r != r {
+			if err = w.load(r, i, min(i+runPage, to)); err != nil {
+				break
+			}
+		}
+		more := r.give(w, e.Hash, i, f)
+		if !more {
 			break
 		}
-		c := r.decode(h, e)
-		if c.Hash != h || r.isGone(from+uint32(i)) {
-			continue
+	}
+	return err
+}
+
+// below gives the entries of e's hash that are below e, the highest first.
+func (r *run) below(w *window, e Entry, f func(at uint32, e Entry) bool) error {
+	bucket := r.bucket(e.Hash)
+	from, to := r.dir[bucket], r.dir[bucket+1]
+	i, err := r.lower(w, e, from, to)
+	for ; err == nil && i > from; i-- {
+		if i > w.to || i-1 < w.from || w.r != r {
+			if err = w.load(r, max(from, i-min(i, runPage)), i); err != nil {
+				break
+			}
 		}
-		if !f(from+uint32(i), c) {
+		if !r.give(w, e.Hash, i-1, f) {
 			break
 		}
 	}
-	return nil
+	return err
+}
+
+// give calls f for an entry in the window, unless it is gone. It gives false where f does, or where it is of another hash.
+func (r *run) give(w *window, h fold.Hash, i uint32, f func(at uint32, e Entry) bool) bool {
+	b := w.at(i)
+	if binary.BigEndian.Uint64(b) != runKey(h) {
+		return false
+	}
+	c := r.decode(h, b)
+	return c.Hash == h && (r.isGone(i) || f(i, c))
 }
 
 // decode reads an entry whose hash has the upper byte of Lo, and all that the file leaves out, from h.
@@ -199,8 +263,8 @@ func (r *run) decode(h fold.Hash, b []byte) Entry {
 		e.SeqHash, e.Prefix = binary.BigEndian.Uint32(b[18:]), binary.BigEndian.Uint64(b[22:])
 	}
 	switch {
-	case e.File == maxRunFile:
-		e.File = Dead
+	case e.File > maxRunFile:
+		e.File += Dead - runDead
 	case !r.whole:
 		e.Row |= flagBound
 	}
@@ -211,8 +275,8 @@ func (r *run) decode(h fold.Hash, b []byte) Entry {
 func (r *run) put(b []byte, e Entry) {
 	file, row := e.File, e.Row
 	switch {
-	case file == Dead:
-		file = maxRunFile
+	case e.Gone():
+		file -= Dead - runDead
 	case !r.whole:
 		row &^= flagBound
 	}

@@ -3,6 +3,7 @@ package index
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 
 	"sluice.io/sluice/worker/silver/fold"
@@ -22,7 +23,7 @@ func (x *Index) Over() bool {
 	return x.Table.n > 0 && x.spill.over(x.held()) || x.disk.wasteful(x.inMemory) != nil
 }
 
-func (x *Index) inMemory(s int) int { return x.shards[s].n }
+func (x *Index) inMemory(s int) int { return x.shards[s].len() }
 
 // minRoom is how many entries are taken into memory before they go to the file, however little it may have.
 const minRoom = 1 << 10
@@ -78,7 +79,7 @@ func (m *mover) part(begin, end int) error {
 	}
 	n := x.disk.runs[begin].len()
 	for s := begin; s < end; s++ {
-		n += x.shards[s].n
+		n += x.shards[s].len()
 	}
 	return x.disk.rewrite(x.spill, begin, end, n, m)
 }
@@ -86,23 +87,29 @@ func (m *mover) part(begin, end int) error {
 // fresh takes a shard out of the memory, which is given back at once, so that old and new are never there together.
 func (m *mover) fresh(s int, order func(a, b Entry) int) []Entry {
 	x := m.x
-	m.sorted, m.graves = m.sorted[:0], x.graves[s].graves
-	for _, e := range x.shards[s].slots {
-		if !e.Hash.IsZero() {
-			m.sorted = append(m.sorted, e)
-		}
-	}
-	x.Table.n -= len(m.sorted)
-	x.shards[s], x.graves[s] = shard{}, graveyard{}
-	slices.SortFunc(m.sorted, func(a, b Entry) int {
+	m.graves = x.graves[s].graves
+	x.graves[s] = graveyard{}
+	m.sorted = x.Table.take(s, m.sorted[:0], order)
+	return m.sorted
+}
+
+// take takes the entries of a shard out of the table, in order, behind those in l.
+func (t *Table) take(s int, l []Entry, order func(a, b Entry) int) []Entry {
+	t.shards[s].each(func(e *Entry) bool {
+		l = append(l, *e)
+		return true
+	})
+	t.n -= len(l)
+	t.shards[s] = shard{}
+	slices.SortFunc(l, func(a, b Entry) int {
 		return cmp.Or(order(a, b), cmp.Compare(a.File, b.File), cmp.Compare(a.Row, b.Row))
 	})
-	return m.sorted
+	return l
 }
 
 // put writes an entry, a tombstone with its grave.
 func (m *mover) put(w *runWriter, e Entry, old *run) (err error) {
-	if w.r.masked(m.last.Hash) == w.r.masked(e.Hash) && !m.last.Hash.IsZero() {
+	if n := len(m.twice); w.r.masked(m.last.Hash) == w.r.masked(e.Hash) && !m.last.Hash.IsZero() && (n == 0 || m.twice[n-1] != e.Hash) {
 		switch { // of two that are on disk already it was told before
 		case old == nil:
 			m.twice = append(m.twice, e.Hash)
@@ -111,7 +118,7 @@ func (m *mover) put(w *runWriter, e Entry, old *run) (err error) {
 		}
 	}
 	m.last, m.known = e, old != nil
-	if e.File != Dead {
+	if !e.Gone() {
 		return w.add(e)
 	}
 	var g Grave
@@ -132,16 +139,10 @@ func (m *mover) put(w *runWriter, e Entry, old *run) (err error) {
 
 // bound gives an entry whose own sequence is not kept that of the newest row of its file.
 func (x *Index) bound(e Entry) Entry {
-	if e.File != Dead && e.Row&flagBound != 0 {
+	if e.Bound() {
 		e.Prefix, e.SeqHash = x.files[e.File].newest, 0
 	}
 	return e
-}
-
-// at is the entry that points to file and row, for the disk to find it.
-func at(file, row uint32) func(Entry) bool {
-	want := Entry{File: file, Row: row}.row()
-	return func(e Entry) bool { return e.File == file && e.row() == want }
 }
 
 // Len is the number of entries, Dead ones included.
@@ -178,6 +179,41 @@ func (x *Index) Each(h fold.Hash, f func(Entry) bool) {
 	}
 }
 
+// From calls f for each entry of e's hash that is not below e, in order (Entry.cmp), until f gives false. The index must be one that keeps all of an
+// entry (Spill.Whole), and f must not ask it.
+func (x *Index) From(e Entry, f func(Entry) bool) {
+	both(e, f, 1, x.Table.From, x.disk.from, x.disk.len() > 0)
+}
+
+// Below calls f for each entry of e's hash that is below e, the highest first, until f gives false. See From.
+func (x *Index) Below(e Entry, f func(Entry) bool) {
+	both(e, f, -1, x.Table.Below, x.disk.below, x.disk.len() > 0)
+}
+
+// both gives what memory and disk have in one order.
+func both(e Entry, f func(Entry) bool, order int, memory, disk func(Entry, func(Entry) bool), onDisk bool) {
+	if !onDisk {
+		memory(e, f)
+		return
+	}
+	next, stop := iter.Pull(func(yield func(Entry) bool) { memory(e, yield) })
+	defer stop()
+	m, ok := next()
+	goOn := true
+	disk(e, func(d Entry) bool {
+		for goOn && ok && m.cmp(d)*order <= 0 {
+			goOn = f(m)
+			m, ok = next()
+		}
+		goOn = goOn && f(d)
+		return goOn
+	})
+	for goOn && ok {
+		goOn = f(m)
+		m, ok = next()
+	}
+}
+
 // Insert adds an entry beside those that the hash has.
 func (x *Index) Insert(e Entry) {
 	x.see(e)
@@ -186,7 +222,7 @@ func (x *Index) Insert(e Entry) {
 
 // see lets the entry's file know its sequence.
 func (x *Index) see(e Entry) {
-	if e.File == Dead || int(e.File) >= len(x.files) {
+	if e.Gone() || int(e.File) >= len(x.files) {
 		return
 	}
 	x.files[e.File].See(e)
@@ -203,35 +239,34 @@ func (f *File) See(e Entry) {
 	f.newest = max(f.newest, e.Prefix)
 }
 
-// Replace puts e in the place of the entry of its hash that points to file and row (Row as stored). It tells whether
-// there was one.
-func (x *Index) Replace(file, row uint32, e Entry) bool {
+// Replace puts e in the place of another entry of its hash, which points to old's file and row. It tells whether there was one.
+func (x *Index) Replace(old, e Entry) bool {
 	x.see(e)
-	if x.Table.Replace(file, row, e) {
+	if x.Table.Replace(old, e) {
 		return true
 	}
-	_, ok := x.disk.take(e.Hash, at(file, row))
+	ok := x.disk.take(old)
 	if ok {
 		x.Table.Insert(e)
 	}
 	return ok
 }
 
-// Move lets the entry of a hash that points to file and row point to another place. It tells whether there was one.
-func (x *Index) Move(h fold.Hash, file, row, toFile, toRow uint32) bool {
-	if int(file) < len(x.files) && int(toFile) < len(x.files) {
-		x.files[toFile].newest = max(x.files[toFile].newest, x.files[file].newest)
+// Move lets the entry that points to e's file and row point to another place. It tells whether there was one. Where e has no mark the entries of
+// its hash are looked through.
+func (x *Index) Move(e Entry, toFile, toRow uint32) bool {
+	if int(e.File) < len(x.files) && int(toFile) < len(x.files) {
+		x.files[toFile].newest = max(x.files[toFile].newest, x.files[e.File].newest)
 	}
-	return x.Table.Move(h, file, row, toFile, toRow) || x.disk.move(h, at(file, row), toFile, toRow)
+	return x.Table.Move(e, toFile, toRow) || x.disk.move(e, toFile, toRow)
 }
 
-// Remove takes away the entry of a hash that points to file and row, flags aside. It tells whether there was one.
-func (x *Index) Remove(h fold.Hash, file, row uint32) bool {
-	if x.Table.Remove(h, file, row) {
-		return true
-	}
-	_, ok := x.disk.take(h, at(file, row))
-	return ok
+// Remove takes away the entry of a hash that points to e's file and row. It tells whether there was one.
+func (x *Index) Remove(e Entry) bool { return x.Table.Remove(e) || x.disk.take(e) }
+
+// Knows tells whether there is an entry that points to e's file and row, with its mark.
+func (x *Index) Knows(e Entry) bool {
+	return x.Table.Knows(e) || x.disk.locate(e, func(*run, uint32, Entry) {})
 }
 
 // All calls f for each entry until f gives false. The index must not be changed meanwhile. Hashes of entries that are on disk
@@ -239,7 +274,7 @@ func (x *Index) Remove(h fold.Hash, file, row uint32) bool {
 func (x *Index) All(f func(*Entry) bool) {
 	goOn := true
 	x.Table.All(func(e *Entry) bool {
-		if e.File != Dead && e.Row&flagBound != 0 {
+		if e.Bound() {
 			*e = x.bound(*e)
 		}
 		goOn = f(e)

@@ -28,7 +28,9 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 		type place struct {
 			key       int
 			file, row uint32
+			entry     Entry // as far as who asks knows it
 		}
+		keys := rapid.SampledFrom([]int{1, 5, 300}).Draw(t, "keys")
 		var live []place
 		dead := map[int]Grave{} // of keys that have no other entry
 		next := uint32(0)
@@ -41,8 +43,13 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 		}
 		entry := func(key int, file uint32) Entry {
 			next++
-			live = append(live, place{key, file, next})
-			return At(hashOf(key), stamp(), file, int64(next), rapid.IntRange(0, 9).Draw(t, "carried") == 0)
+			e := At(hashOf(key), stamp(), file, int64(next), rapid.IntRange(0, 9).Draw(t, "carried") == 0)
+			p := place{key, file, next, e}
+			if rapid.Bool().Draw(t, "no mark") {
+				p.entry = Entry{Hash: e.Hash, File: file, Row: next}
+			}
+			live = append(live, p)
+			return e
 		}
 		// tombs does one thing to the tombstone of a key, by its entry, as it is in either index.
 		tombs := func(do func(x *Index, e Entry, ok bool), h fold.Hash) {
@@ -71,14 +78,14 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 						dead[key] = g
 					case g.AtMs < 30:
 						x.Raise(e)
-						if !x.Remove(hashOf(key), Dead, e.Row) || x.Remove(hashOf(key), Dead, e.Row) {
+						if !x.Remove(e) || x.Remove(e) {
 							t.Fatalf("tombstone of %d is not removed once", key)
 						}
 						delete(dead, key)
 					case g.AtMs < 60:
 						e2 := x.Bury(hashOf(key), g)
 						x.Raise(e)
-						if !x.Replace(Dead, e.Row, e2) {
+						if !x.Replace(e, e2) {
 							t.Fatalf("tombstone of %d is not replaced", key)
 						}
 						dead[key] = g
@@ -89,7 +96,7 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 				}, hashOf(key))
 				continue
 			}
-			key, file := rapid.IntRange(0, 300).Draw(t, "key"), rapid.Uint32Range(0, 2).Draw(t, "file")
+			key, file := rapid.IntRange(0, keys).Draw(t, "key"), rapid.Uint32Range(0, 2).Draw(t, "file")
 			op := rapid.IntRange(0, 9).Draw(t, "op")
 			if len(live) == 0 && op > 3 {
 				op = 0
@@ -107,14 +114,15 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 				switch op {
 				case 4, 5:
 					e := entry(p.key, file)
-					a, b = small.Replace(p.file, p.row, e), big.Replace(p.file, p.row, e)
+					a, b = small.Replace(p.entry, e), big.Replace(p.entry, e)
 				case 6:
 					next++
-					a, b = small.Move(hashOf(p.key), p.file, p.row, file, next), big.Move(hashOf(p.key), p.file, p.row, file, next)
-					live = append(live, place{p.key, file, next})
+					a, b = small.Move(p.entry, file, next), big.Move(p.entry, file, next)
+					p.file, p.row, p.entry.File, p.entry.Row = file, next, file, p.entry.Row&^rowMask|next
+					live = append(live, p)
 				default:
-					a, b = small.Remove(hashOf(p.key), p.file, p.row), big.Remove(hashOf(p.key), p.file, p.row)
-					if small.Remove(hashOf(p.key), p.file, p.row) {
+					a, b = small.Remove(p.entry), big.Remove(p.entry)
+					if small.Remove(p.entry) {
 						t.Fatal("removed twice")
 					}
 				}
@@ -158,7 +166,7 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 		}
 		places := func(x *Index, h fold.Hash) (out []place) {
 			x.Each(h, func(e Entry) bool {
-				out = append(out, place{0, e.File, uint32(e.Position())})
+				out = append(out, place{0, e.File, uint32(e.Position()), Entry{}})
 				return true
 			})
 			slices.SortFunc(out, func(a, b place) int { return int(a.row) - int(b.row) })
@@ -175,6 +183,9 @@ func TestSpilledIndexIsTheSame(t *testing.T) {
 				t.Fatalf("key %d: get of %d entries: %v %v", key, len(b), ok, more)
 			}
 			s := stamp()
+			if whole {
+				sameOrder(t, small, big, Marked(h, 0, s))
+			}
 			small.Each(h, func(e Entry) bool {
 				big.Each(h, func(full Entry) bool {
 					if full.File == e.File && full.Position() == e.Position() {
@@ -353,7 +364,7 @@ func TestShrinkWritesOneRunAtATime(t *testing.T) {
 	most = 0
 	for i := range keys { // each is updated and, by a compaction, moved
 		k, e := i*7%keys, At(hashOf(i*7%keys), fold.Stamp{Epoch: 1, Pos: "2", Exact: true}, 0, int64(next), false)
-		if !x.Replace(0, place[k], e) || !x.Move(e.Hash, 0, next, 0, next+1) {
+		if !x.Replace(Entry{Hash: e.Hash, Row: place[k]}, e) || !x.Move(e, 0, next+1) {
 			t.Fatal(k)
 		}
 		place[k], next = next+1, next+2
@@ -366,7 +377,7 @@ func TestShrinkWritesOneRunAtATime(t *testing.T) {
 	}
 	size := x.Spilled()
 	for k := range keys / 2 { // gone without one that takes the place
-		if !x.Remove(hashOf(k), 0, place[k]) {
+		if !x.Remove(Entry{Hash: hashOf(k), Row: place[k]}) {
 			t.Fatal(k)
 		}
 		if k%100 == 0 {
@@ -377,3 +388,29 @@ func TestShrinkWritesOneRunAtATime(t *testing.T) {
 		t.Errorf("%d entries; %d bytes on disk of %d before half of them went", x.Len(), x.Spilled(), size)
 	}
 }
+
+// sameOrder tells that two indexes give the same entries from a place on, up and down, in order.
+func sameOrder(t *rapid.T, small, big *Index, at Entry) {
+	walk := func(x *Index, go_ func(Entry, func(Entry) bool), up bool) (out []Entry) {
+		go_(at, func(e Entry) bool {
+			if n := len(out); n > 0 && out[n-1].cmp(e) != 0 && out[n-1].cmp(e) < 0 != up {
+				t.Fatalf("%+v comes behind %+v", e, out[n-1])
+			}
+			out = append(out, e)
+			return true
+		})
+		slices.SortFunc(out, func(a, b Entry) int { return int(a.Position() - b.Position()) })
+		return out
+	}
+	all := 0
+	big.Each(at.Hash, func(Entry) bool {
+		all++
+		return true
+	})
+	up, down := walk(small, small.From, true), walk(small, small.Below, false)
+	if !slices.Equal(up, walk(big, big.From, true)) || !slices.Equal(down, walk(big, big.Below, false)) || len(up)+len(down) != all {
+		t.Fatalf("%d up, %d down, of %d", len(up), len(down), all)
+	}
+}
+
+func init() { bagBlock, runPage = 4, 4 }

@@ -11,6 +11,7 @@ package index
 import (
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 
 	"sluice.io/sluice/worker/silver/fold"
 )
@@ -29,8 +30,15 @@ type Entry struct {
 }
 
 const (
-	// Dead is the File of a key that was deleted.
+	// Dead is the File of a key that was deleted. In a table without key it is that of a removal.
 	Dead = ^uint32(0)
+	// Waiting is the File of a removal, in a table without key, that found no row: its insert is to come.
+	Waiting = Dead - 1
+	// Undone is the File of an insert, in a table without key, whose row was removed.
+	Undone = Dead - 2
+
+	firstGrave = Undone
+	inBag      = firstGrave - 1 // the File of a slot whose entries are in the hash's bag
 
 	flagCarried    = 1 << 31
 	flagUnsequence = 1 << 30
@@ -43,22 +51,25 @@ const (
 // Position gives the row's place in its file.
 func (e Entry) Position() int64 { return int64(e.Row & rowMask) }
 
+// Gone tells a tombstone, of whatever kind.
+func (e Entry) Gone() bool { return e.File >= firstGrave }
+
 // row is Row without the flags, by which an entry is found among others of its hash.
 func (e Entry) row() uint32 {
-	if e.File == Dead {
+	if e.Gone() {
 		return e.Row
 	}
 	return e.Row & rowMask
 }
 
 // Carried tells that the row has columns whose values were carried over from an older image.
-func (e Entry) Carried() bool { return e.File != Dead && e.Row&flagCarried != 0 }
+func (e Entry) Carried() bool { return !e.Gone() && e.Row&flagCarried != 0 }
 
 // Unpositioned tells that Prefix holds partition and offset.
-func (e Entry) Unpositioned() bool { return e.Row&flagUnsequence != 0 && e.File != Dead }
+func (e Entry) Unpositioned() bool { return e.Row&flagUnsequence != 0 && !e.Gone() }
 
 // Bound tells that Prefix is only a bound: the row's sequence is that or a lower one.
-func (e Entry) Bound() bool { return e.Row&flagBound != 0 && e.File != Dead }
+func (e Entry) Bound() bool { return e.Row&flagBound != 0 && !e.Gone() }
 
 // At makes the entry of a row.
 func At(h fold.Hash, s fold.Stamp, file uint32, row int64, carried bool) Entry {
@@ -75,7 +86,7 @@ func At(h fold.Hash, s fold.Stamp, file uint32, row int64, carried bool) Entry {
 
 // Table is an open-addressing hash table of entries in shards that grow one by one, by an eighth, so that no insert
 // waits long and at most 40 bytes are used for a key. Several entries may have the same hash: the rows of a table without
-// key that are equal, or duplicates that somebody else wrote.
+// key that are equal, or duplicates that somebody else wrote. Where they are many they are in a bag, of which the slot tells.
 type Table struct {
 	shards [shards]shard
 	n      int
@@ -89,11 +100,17 @@ const (
 
 type shard struct {
 	slots []Entry // Hash zero: free
-	n     int
+	n     int     // slots in use
+	bags  map[fold.Hash]*bag
+	// Of the bags: entries and bytes.
+	bagged, bagBytes int
 }
 
 // Len is the number of entries, Dead ones included.
 func (t *Table) Len() int { return t.n }
+
+// len is the number of entries.
+func (s *shard) len() int { return s.n - len(s.bags) + s.bagged }
 
 // Bytes is the memory that the table holds.
 func (t *Table) Bytes() int64 {
@@ -104,7 +121,7 @@ func (t *Table) Bytes() int64 {
 	return n
 }
 
-func (s *shard) bytes() int64 { return int64(cap(s.slots)) * 32 }
+func (s *shard) bytes() int64 { return int64(cap(s.slots))*32 + int64(s.bagBytes) }
 
 func shardOf(h fold.Hash) uint64 { return h.Lo >> (64 - shardBits) }
 
@@ -114,7 +131,7 @@ func (s *shard) slot(h fold.Hash) int {
 	return int(hi)
 }
 
-// Get finds the entry of a key. Where there are several it gives the first, with more set.
+// Get finds the entry of a key. Where there are several it gives one, with more set.
 func (t *Table) Get(h fold.Hash) (e Entry, ok, more bool) {
 	s := &t.shards[shardOf(h)]
 	if s.n == 0 {
@@ -126,7 +143,10 @@ func (t *Table) Get(h fold.Hash) (e Entry, ok, more bool) {
 			if ok {
 				return e, true, true
 			}
-			e, ok = *c, true
+			if e, ok = *c, true; e.File == inBag {
+				b := s.bags[h]
+				return b.blocks[0][0].entry(h), true, b.n > 1
+			}
 		} else if c.Hash.IsZero() {
 			return
 		}
@@ -153,8 +173,14 @@ func (t *Table) Each(h fold.Hash, f func(Entry) bool) {
 		return
 	}
 	for i := s.slot(h); !s.slots[i].Hash.IsZero(); {
-		if s.slots[i].Hash == h && !f(s.slots[i]) {
-			return
+		if s.slots[i].Hash == h {
+			if s.slots[i].File == inBag {
+				s.bags[h].each(h, f)
+				return
+			}
+			if !f(s.slots[i]) {
+				return
+			}
 		}
 		if i++; i == len(s.slots) {
 			i = 0
@@ -162,32 +188,96 @@ func (t *Table) Each(h fold.Hash, f func(Entry) bool) {
 	}
 }
 
+// From calls f for each entry of e's hash that is not below e, in order (Entry.cmp), until f gives false.
+func (t *Table) From(e Entry, f func(Entry) bool) {
+	if b := t.shards[shardOf(e.Hash)].bags[e.Hash]; b != nil {
+		b.from(e, f)
+		return
+	}
+	for _, c := range t.few(e.Hash) {
+		if c.cmp(e) >= 0 && !f(c) {
+			return
+		}
+	}
+}
+
+// Below calls f for each entry of e's hash that is below e, the highest first, until f gives false.
+func (t *Table) Below(e Entry, f func(Entry) bool) {
+	if b := t.shards[shardOf(e.Hash)].bags[e.Hash]; b != nil {
+		b.below(e, f)
+		return
+	}
+	l := t.few(e.Hash)
+	for i := len(l) - 1; i >= 0; i-- {
+		if l[i].cmp(e) < 0 && !f(l[i]) {
+			return
+		}
+	}
+}
+
+// few gives the entries of a hash that has no bag, in order.
+func (t *Table) few(h fold.Hash) (l []Entry) {
+	t.Each(h, func(e Entry) bool {
+		l = append(l, e)
+		return true
+	})
+	slices.SortStableFunc(l, Entry.cmp)
+	return l
+}
+
 // Insert adds an entry beside those that the hash has.
 func (t *Table) Insert(e Entry) {
-	s := &t.shards[shardOf(e.Hash)]
-	if (s.n+1)*10 > len(s.slots)*9 {
-		s.grow()
-	}
-	s.put(e)
-	s.n++
+	t.shards[shardOf(e.Hash)].add(e)
 	t.n++
 }
 
-// add is put behind room being made; it tells whether the hash had an entry already.
+// add adds an entry; it tells whether the hash had one already.
 func (s *shard) add(e Entry) (twice bool) {
 	if (s.n+1)*10 > len(s.slots)*9 {
 		s.grow()
 	}
+	same := 0
 	i := s.slot(e.Hash)
 	for !s.slots[i].Hash.IsZero() {
-		twice = twice || s.slots[i].Hash == e.Hash
+		if s.slots[i].Hash == e.Hash {
+			if same++; s.slots[i].File == inBag {
+				s.bagBytes += s.bags[e.Hash].insert(e)
+				s.bagged++
+				return true
+			}
+		}
 		if i++; i == len(s.slots) {
 			i = 0
 		}
 	}
 	s.slots[i] = e
 	s.n++
-	return twice
+	if same+1 >= bagFrom {
+		s.gather(e.Hash)
+	}
+	return same > 0
+}
+
+// gather makes a bag of a hash's entries.
+func (s *shard) gather(h fold.Hash) {
+	b := &bag{}
+	for i := s.slot(h); !s.slots[i].Hash.IsZero(); {
+		if s.slots[i].Hash == h {
+			s.bagBytes += b.insert(s.slots[i])
+			s.remove(i) // another one may come here
+			continue
+		}
+		if i++; i == len(s.slots) {
+			i = 0
+		}
+	}
+	if s.bags == nil {
+		s.bags = map[fold.Hash]*bag{}
+	}
+	s.bags[h] = b
+	s.bagged += b.n
+	s.put(Entry{Hash: h, File: inBag})
+	s.n++
 }
 
 // Sample calls f for about n entries taken at random, for each one where there are no more, until f gives false.
@@ -207,7 +297,13 @@ func (t *Table) Sample(n int, f func(Entry) bool) {
 				i = 0
 			}
 		}
-		if !f(s.slots[i]) {
+		e := s.slots[i]
+		if e.File == inBag {
+			b := s.bags[e.Hash]
+			l := b.blocks[rand.IntN(len(b.blocks))]
+			e = l[rand.IntN(len(l))].entry(e.Hash)
+		}
+		if !f(e) {
 			return
 		}
 	}
@@ -245,51 +341,90 @@ func (s *shard) put(e Entry) {
 	s.slots[i] = e
 }
 
-// Replace puts e in the place of the entry of its hash that points to file and row (Row as stored). It tells whether
-// there was one.
-func (t *Table) Replace(file, row uint32, e Entry) bool {
+// Replace puts e in the place of another entry of its hash, which points to old's file and row. It tells whether there was one.
+func (t *Table) Replace(old, e Entry) bool {
 	s := &t.shards[shardOf(e.Hash)]
-	if i := s.find(e.Hash, file, row); i >= 0 {
+	i := s.find(old)
+	if i < 0 {
+		return false
+	}
+	if s.slots[i].File != inBag {
 		s.slots[i] = e
 		return true
 	}
-	return false
-}
-
-// Move lets the entry of a hash that points to file and row point to another place. It tells whether there was one.
-func (t *Table) Move(h fold.Hash, file, row, toFile, toRow uint32) bool {
-	s := &t.shards[shardOf(h)]
-	i := s.find(h, file, row)
-	if i < 0 {
+	if !t.Remove(old) {
 		return false
 	}
-	c := &s.slots[i]
-	c.File, c.Row = toFile, c.Row&^rowMask|toRow&rowMask
+	t.Insert(e)
 	return true
 }
 
-// Remove takes away the entry of a hash that points to file and row, flags aside. It tells whether there was one.
-func (t *Table) Remove(h fold.Hash, file, row uint32) bool {
-	s := &t.shards[shardOf(h)]
-	i := s.find(h, file, row)
+// Move lets the entry that points to e's file and row point to another place. It tells whether there was one.
+func (t *Table) Move(e Entry, toFile, toRow uint32) bool {
+	s := &t.shards[shardOf(e.Hash)]
+	i := s.find(e)
 	if i < 0 {
 		return false
+	}
+	file, row := &s.slots[i].File, &s.slots[i].Row
+	if *file == inBag {
+		b := s.bags[e.Hash]
+		block, at, ok := b.find(e)
+		if !ok {
+			return false
+		}
+		x := &b.blocks[block][at]
+		file, row = &x.file, &x.row
+	}
+	*file, *row = toFile, *row&^rowMask|toRow&rowMask
+	return true
+}
+
+// Remove takes away the entry of a hash that points to e's file and row. It tells whether there was one.
+func (t *Table) Remove(e Entry) bool {
+	s := &t.shards[shardOf(e.Hash)]
+	i := s.find(e)
+	if i < 0 {
+		return false
+	}
+	if s.slots[i].File == inBag {
+		b := s.bags[e.Hash]
+		block, at, ok := b.find(e)
+		if !ok {
+			return false
+		}
+		s.bagBytes -= b.remove(block, at)
+		s.bagged--
+		t.n--
+		if b.n > 0 {
+			return true
+		}
+		delete(s.bags, e.Hash)
+	} else {
+		t.n--
 	}
 	s.remove(i)
-	t.n--
 	return true
 }
 
-func (s *shard) find(h fold.Hash, file, row uint32) int {
+// Knows tells whether there is an entry of e's hash that points to its file and row.
+func (t *Table) Knows(e Entry) bool {
+	s := &t.shards[shardOf(e.Hash)]
+	i := s.find(e)
+	if i < 0 || s.slots[i].File != inBag {
+		return i >= 0
+	}
+	_, _, ok := s.bags[e.Hash].find(e)
+	return ok
+}
+
+// find gives the slot of the entry that points to e's file and row, or of its hash's bag; -1 where there is neither.
+func (s *shard) find(e Entry) int {
 	if s.n == 0 {
 		return -1
 	}
-	mask := uint32(rowMask)
-	if file == Dead {
-		mask = ^uint32(0)
-	}
-	for i := s.slot(h); !s.slots[i].Hash.IsZero(); {
-		if c := &s.slots[i]; c.Hash == h && c.File == file && c.Row&mask == row&mask {
+	for i := s.slot(e.Hash); !s.slots[i].Hash.IsZero(); {
+		if c := &s.slots[i]; c.Hash == e.Hash && (c.File == inBag || c.File == e.File && c.row() == e.row()) {
 			return i
 		}
 		if i++; i == len(s.slots) {
@@ -320,14 +455,26 @@ func (s *shard) remove(i int) {
 	s.slots[i] = Entry{}
 }
 
-// All calls f for each entry until f gives false. The table must not be changed meanwhile, but f may change the entry
-// in place, its Hash aside.
+// All calls f for each entry until f gives false. The table must not be changed meanwhile. f gets copies of those that are in a bag.
 func (t *Table) All(f func(*Entry) bool) {
 	for i := range t.shards {
-		for k := range t.shards[i].slots {
-			if e := &t.shards[i].slots[k]; !e.Hash.IsZero() && !f(e) {
-				return
-			}
+		if !t.shards[i].each(f) {
+			return
 		}
 	}
+}
+
+func (s *shard) each(f func(*Entry) bool) bool {
+	for k := range s.slots {
+		switch e := &s.slots[k]; {
+		case e.Hash.IsZero():
+		case e.File == inBag:
+			if !s.bags[e.Hash].each(e.Hash, func(e Entry) bool { return f(&e) }) {
+				return false
+			}
+		case !f(e):
+			return false
+		}
+	}
+	return true
 }
