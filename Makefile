@@ -95,13 +95,15 @@ bench-delta: ## The Delta room beside delta-rs (READERS_HOME): open, scan, appen
 	CGO_ENABLED=0 $(GO) test -c -o bin/bench-delta ./connectors/delta/bench
 	SLUICE_BENCH_DELTA=1 ./bin/bench-delta $(ARGS)
 
-.PHONY: bench-merge bench-lineitem bench-sustained bin/bench-merge
+.PHONY: bench-merge bench-lineitem bench-sustained bench-skew bin/bench-merge
 bench-merge: bin/bench-merge ## 10 000 updates into 10^5, 10^6, 10^7 rows beside MERGE of delta-rs and Spark (where READERS_HOME has them; ARGS=-spark=false), results compared
 	SLUICE_BENCH_MERGE=1 ./bin/bench-merge $(ARGS)
 bench-lineitem: bin/bench-merge ## 0.6 M mixed upserts into lineitem of 60 M rows, cold and warm (6 GB of disk; ARGS=-delta-rs for that, too)
 	SLUICE_BENCH_MERGE=1 ./bin/bench-merge lineitem $(ARGS)
 bench-sustained: bin/bench-merge ## 20 000 changes/s over 10^7 keys for ten minutes: freshness, memory, and reading the table afterwards (READERS_HOME)
 	SLUICE_BENCH_MERGE=1 ./bin/bench-merge sustained $(ARGS)
+bench-skew: bin/bench-merge ## Equal rows without key, many versions of one key, a truncate: CPU a row, memory (ARGS=-rows=1000000 -only=equal)
+	SLUICE_BENCH_MERGE=1 ./bin/bench-merge skew $(ARGS)
 bin/bench-merge:
 	CGO_ENABLED=0 $(GO) test -c -o bin/bench-merge ./worker/silver/bench
 

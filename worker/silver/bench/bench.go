@@ -40,6 +40,8 @@ func Run(ctx context.Context, args []string) error {
 		return runLines(ctx, args[1:])
 	case len(args) > 0 && args[0] == "sustained":
 		return runSustained(ctx, args[1:])
+	case len(args) > 0 && args[0] == "skew":
+		return runSkew(ctx, args[1:])
 	}
 	var o Options
 	sizes := ""

@@ -65,6 +65,19 @@ func TestSustained(t *testing.T) {
 	}
 }
 
+// TestSkew runs all skewed loads, small.
+func TestSkew(t *testing.T) {
+	o := SkewOptions{Rows: []int{2000}, Truncated: []int{2000}, Spilled: 1 << 14, Work: t.TempDir()}
+	if os.Getenv("READERS_HOME") != "" {
+		o.Rows, o.Truncated, o.Spilled = []int{10_000}, []int{100_000}, 1<<17
+	}
+	out, err := o.Measure(t.Context(), "")
+	figures(t, "skew", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // figures prints a report as the gate collects it.
 func figures(t *testing.T, what, report string) {
 	t.Helper()

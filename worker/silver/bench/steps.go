@@ -96,15 +96,21 @@ func open(ctx context.Context, dir string) (*silver.Merger, *counted, error) {
 }
 
 func openWith(ctx context.Context, dir string, upkeep silver.Upkeep) (*silver.Merger, *counted, error) {
+	return openAs(ctx, dir, upkeep, func(*config.Sink) {})
+}
+
+func openAs(ctx context.Context, dir string, upkeep silver.Upkeep, set func(*config.Sink)) (*silver.Merger, *counted, error) {
 	b, err := file.Open(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	c := &counted{Bucket: b}
+	conf := &config.Sink{Name: "bench", Format: "debezium", SilverMergeMode: "deletion-vectors", SilverSCDType: 1, SilverDeleteMode: "hard",
+		SilverTruncateMode: "apply", SilverCompatibility: "widest", SilverTombstoneRetention: 7 * 24 * time.Hour,
+		EvolveAdd: "evolve", EvolveWiden: "evolve", EvolveDrop: "evolve", EvolveType: "evolve"}
+	set(conf)
 	m, err := silver.Open(ctx, silver.Options{Bucket: c, Path: "ours", Connector: "bench", DataDir: filepath.Join(dir, "cache"), IndexMemory: indexMemory(), Upkeep: upkeep,
-		Config: &config.Sink{Name: "bench", Format: "debezium", SilverMergeMode: "deletion-vectors", SilverSCDType: 1, SilverDeleteMode: "hard",
-			SilverTruncateMode: "apply", SilverCompatibility: "widest", SilverTombstoneRetention: 7 * 24 * time.Hour,
-			EvolveAdd: "evolve", EvolveWiden: "evolve", EvolveDrop: "evolve", EvolveType: "evolve"},
+		Config: conf,
 		DeadLetters: func(_ context.Context, l []connectors.DeadLetter) error {
 			return fmt.Errorf("%d dead letters: %s", len(l), l[0].Reason)
 		}})
@@ -169,6 +175,16 @@ func runStep(ctx context.Context, args []string) error {
 			profile = args[5]
 		}
 		out, err = takeOver(ctx, args[1], nums[0], nums[1], nums[2], profile)
+	case "step=skew":
+		profile := ""
+		if len(args) > 5 {
+			profile = args[5]
+		}
+		out, err := skewStep(ctx, args[1], nums, profile)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(out)
 	case "step=sustained":
 		return sustainedStep(ctx, args[1], nums, args[5:])
 	default:
