@@ -47,15 +47,17 @@ func TestStreams(t *testing.T) {
 	n := newNode(t, servers)
 	n.start(t)
 	n.ready(t)
+	var written []lakeTable
 	for _, name := range streams.Names {
 		t.Run(name, func(t *testing.T) {
 			s := streams.Load(t, name)
 			want := fill(t, client, s)
 			for i, v := range variants(name) {
-				n.replay(t, s, want, v, i == 0)
+				written = append(written, n.replay(t, s, want, v, i == 0)...)
 			}
 		})
 	}
+	startReaders(t, "spark", "delta-rs", "duckdb", "kernel-java").agree(t, written...)
 }
 
 // variant is a kind of silver table: what silver.scd.type and silver.merge.mode say.
@@ -78,9 +80,9 @@ func variants(stream string) []variant {
 	return all[:1]
 }
 
-// replay gives a stream to connectors of their own, on a part of the lake of its own for each variant. It gives the silver table that other engines
-// have read, and the node as it sees that part.
-func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32]int64, v variant, first bool) (*node, string) {
+// replay gives a stream to connectors of their own, on a part of the lake of its own for each variant. It gives the
+// tables that other engines are to read.
+func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32]int64, v variant, first bool) []lakeTable {
 	t.Helper()
 	name, suffix := s.Name, ""
 	if !first {
@@ -88,9 +90,10 @@ func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32
 		n = &node{Process: n.Process, id: n.id, dir: n.dir, lake: n.lake + "/variant" + suffix, rest: n.rest}
 	}
 	name += suffix
+	feed := !first || os.Getenv("READERS_HOME") != "" // every kind of table has one where others are to read it
 	config := func(more map[string]string) map[string]string {
 		c := map[string]string{"connector.class": "LakehouseSink", "commit.interval.ms": "100", "lake.url": "file://" + n.lake, "silver.scd.type": v.scd, "silver.merge.mode": v.mode,
-			"silver.change.data.feed": strconv.FormatBool(!first)}
+			"silver.change.data.feed": strconv.FormatBool(feed)}
 		maps.Copy(c, more)
 		return c
 	}
@@ -133,7 +136,7 @@ func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32
 	if first {
 		n.everyOffsetOnce(t, want)
 	}
-	var written []string
+	var written []lakeTable
 	for _, table := range slices.Sorted(maps.Keys(s.Tables)) {
 		want := s.Tables[table]
 		path := "silver/" + want.Topics[0]
@@ -159,23 +162,17 @@ func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32
 		} else {
 			t.Errorf("stream %s: %s (silver.scd.type %s, %s): %d differences, the first:\n  %s", s.Name, table, v.scd, v.mode, len(diffs), strings.Join(diffs[:min(8, len(diffs))], "\n  "))
 		}
+		written = append(written, lakeTable{n, path, feed})
 		if first {
-			written = append(written, path, "bronze/"+want.Topics[0])
-		} else if len(written) == 0 && len(all) > 0 {
-			written = append(written, path) // engines take their time
-			n.foreignFeed(t, path)
+			written = append(written, lakeTable{n, "bronze/" + want.Topics[0], false})
 		}
 	}
-	n.foreignReaders(t, written...)
 	if !first {
 		for _, c := range append([]string{name}, n.sharedOf(s, name)...) {
 			n.call(t, "DELETE", "/connectors/"+url.PathEscape(c), nil)
 		}
 	}
-	if len(written) == 0 {
-		return n, ""
-	}
-	return n, written[0]
+	return written
 }
 
 // sharedOf names the connectors of tables that several topics feed.

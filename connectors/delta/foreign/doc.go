@@ -8,5 +8,5 @@
 // tables_test.go makes the tables, each feature alone and the mixes that silver uses, and says which engine refuses which of
 // them: a refusal that is not listed fails the test, and so does a listed one that does not happen, so that the lists are
 // true. readers_test.go and spark_test.go compare rows, versions, change feeds and filtered readings with our own; writers_test.go lets them write. One process for each engine
-// reads all tables (testdata/driver.py, testdata/Batch.java).
+// reads all tables (internal/testkit/engines).
 package foreign

@@ -3,6 +3,7 @@ package foreign
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,13 +13,14 @@ import (
 	"sluice.io/sluice/connectors/delta/rows"
 	"sluice.io/sluice/connectors/store"
 	"sluice.io/sluice/connectors/store/file"
+	"sluice.io/sluice/internal/testkit/engines"
 )
 
 // reading is one thing to be read of a table, and our own answer.
 type reading struct {
 	table *table
 	what  string
-	q     request
+	q     engines.Request
 	want  []string
 }
 
@@ -53,7 +55,7 @@ func lake(t *testing.T) (dir string, b store.Bucket, todo []reading) {
 }
 
 func readings(tb testing.TB, b store.Bucket, tab *table, path string, s *delta.Snapshot) []reading {
-	out := []reading{{tab, "newest", request{Do: "read", Path: path}, ours(tb, b, tab.name, -1, "")}}
+	out := []reading{{tab, "newest", engines.Request{Do: "read", Path: path}, ours(tb, b, tab.name, -1, "")}}
 	versions := tab.versions
 	if tab.all {
 		for v := range s.Version {
@@ -61,13 +63,13 @@ func readings(tb testing.TB, b store.Bucket, tab *table, path string, s *delta.S
 		}
 	}
 	for _, v := range versions {
-		out = append(out, reading{tab, "version", request{Do: "read", Path: path, Version: &v}, ours(tb, b, tab.name, v, "")})
+		out = append(out, reading{tab, "version", engines.Request{Do: "read", Path: path, Version: &v}, ours(tb, b, tab.name, v, "")})
 	}
 	for _, c := range tab.cdf {
-		out = append(out, reading{tab, "feed", request{Do: "read", Path: path, CDF: &c}, oursCDF(tb, b, tab.name, c[0], c[1])})
+		out = append(out, reading{tab, "feed", engines.Request{Do: "read", Path: path, CDF: &c}, oursCDF(tb, b, tab.name, c[0], c[1])})
 	}
 	for _, w := range tab.where {
-		out = append(out, reading{tab, "where", request{Do: "read", Path: path, Where: w}, ours(tb, b, tab.name, -1, w)})
+		out = append(out, reading{tab, "where", engines.Request{Do: "read", Path: path, Where: w}, ours(tb, b, tab.name, -1, w)})
 	}
 	return out
 }
@@ -83,7 +85,7 @@ var can = map[string][]string{
 
 // TestForeignReaders: every table that we write is read by others as we read it.
 func TestForeignReaders(t *testing.T) {
-	home(t)
+	engines.Home(t)
 	_, b, todo := lake(t)
 	if t.Failed() {
 		return
@@ -92,12 +94,12 @@ func TestForeignReaders(t *testing.T) {
 		for _, name := range []string{"delta-rs", "duckdb", "polars", "kernel-java"} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				compare(t, start(t, name), todo)
+				compare(t, engines.Start(t, name), todo)
 			})
 		}
 		t.Run("history", func(t *testing.T) {
 			t.Parallel()
-			e := start(t, "delta-rs")
+			e := engines.Start(t, "delta-rs")
 			for i := range todo {
 				if r := todo[i]; r.what == "newest" && !refuses(r.table, "delta-rs") {
 					history(t, e, b, r)
@@ -110,24 +112,24 @@ func TestForeignReaders(t *testing.T) {
 func refuses(tab *table, engine string) bool { _, ok := tab.refused[engine]; return ok }
 
 // compare asks an engine for all readings.
-func compare(t *testing.T, e *engine, todo []reading) {
+func compare(t *testing.T, e *engines.Engine, todo []reading) {
 	t.Helper()
 	n, equal, refused, seen := 0, 0, 0, map[string]bool{}
 	for _, r := range todo {
-		if !slices.Contains(can[e.name], r.what) {
+		if !slices.Contains(can[e.Name], r.what) {
 			continue
 		}
-		what := e.name + ": " + r.table.name + " " + r.what
+		what := e.Name + ": " + r.table.name + " " + r.what
 		if r.q.Version != nil {
 			v, _ := json.Marshal(*r.q.Version)
 			what += " " + string(v)
 		}
 		what += " " + r.q.Where
-		got, err := e.ask(r.q)
-		if err != nil && !errors.Is(err, errEngine) {
+		got, err := e.Ask(r.q)
+		if err != nil && !errors.Is(err, engines.ErrRefused) {
 			t.Fatalf("%s: %v", what, err)
 		}
-		words, mayRefuse := r.table.refused[e.name]
+		words, mayRefuse := r.table.refused[e.Name]
 		switch {
 		case mayRefuse && err == nil:
 			t.Errorf("%s: it is listed as refused and was read", what)
@@ -137,30 +139,30 @@ func compare(t *testing.T, e *engine, todo []reading) {
 			refused++
 		case err != nil:
 			t.Errorf("%s: %v", what, err)
-		case r.what == "feed" && slices.Contains(r.table.wrongFeed, e.name):
+		case r.what == "feed" && slices.Contains(r.table.wrongFeed, e.Name):
 			if slices.Equal(got, r.want) {
 				t.Errorf("%s: it is listed as read wrongly, and is right", what)
 			}
 		case slices.Equal(got, r.want):
-			if _, ok := r.table.wrong[e.name]; ok && r.what == "newest" {
+			if _, ok := r.table.wrong[e.Name]; ok && r.what == "newest" {
 				t.Errorf("%s: it is listed as read wrongly, and is right", what)
 			}
 			n, equal = n+1, equal+len(got)
 			seen[r.table.name] = true
 		default:
-			if how, ok := r.table.wrong[e.name]; ok && !slices.ContainsFunc(got, func(l string) bool { return !strings.Contains(l, how) }) {
+			if how, ok := r.table.wrong[e.Name]; ok && !slices.ContainsFunc(got, func(l string) bool { return !strings.Contains(l, how) }) {
 				continue
 			}
 			t.Errorf("%s: %d rows, want %d\n%s", what, len(got), len(r.want), firstDifferences(got, r.want))
 		}
 	}
-	t.Logf("FIGURE foreign reader %s: %d tables, %d readings equal (%d rows), %d readings refused as listed", e.name, len(seen), n, equal, refused)
+	t.Logf("FIGURE foreign reader %s: %d tables, %d readings equal (%d rows), %d readings refused as listed", e.Name, len(seen), n, equal, refused)
 }
 
 // history compares versions, operations and times.
-func history(t *testing.T, e *engine, b store.Bucket, r reading) {
+func history(t *testing.T, e *engines.Engine, b store.Bucket, r reading) {
 	t.Helper()
-	got, err := e.ask(request{Do: "history", Path: r.q.Path})
+	got, err := e.Ask(engines.Request{Do: "history", Path: r.q.Path})
 	if err != nil {
 		t.Errorf("history of %s: %v", r.table.name, err)
 		return
@@ -185,4 +187,22 @@ func history(t *testing.T, e *engine, b store.Bucket, r reading) {
 	if !slices.Equal(got, want) {
 		t.Errorf("history of %s\n%s", r.table.name, firstDifferences(got, want))
 	}
+}
+
+// firstDifferences prints what two sorted lists of lines do not have in common, a few of each.
+func firstDifferences(got, want []string) string {
+	var b strings.Builder
+	for i, j, shown := 0, 0, 0; (i < len(got) || j < len(want)) && shown < 6; {
+		switch {
+		case j == len(want) || i < len(got) && got[i] < want[j]:
+			fmt.Fprintf(&b, "  too much: %.600s\n", got[i])
+			i, shown = i+1, shown+1
+		case i == len(got) || want[j] < got[i]:
+			fmt.Fprintf(&b, "  missing:  %.600s\n", want[j])
+			j, shown = j+1, shown+1
+		default:
+			i, j = i+1, j+1
+		}
+	}
+	return b.String()
 }

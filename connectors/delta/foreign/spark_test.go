@@ -2,16 +2,18 @@ package foreign
 
 import (
 	"testing"
+
+	"sluice.io/sluice/internal/testkit/engines"
 )
 
 // TestSpark: Spark, in one session, reads every table that we write as we read it, and writes some of them.
 func TestSpark(t *testing.T) {
-	home(t)
+	engines.Home(t)
 	_, _, todo := lake(t)
 	if t.Failed() {
 		return
 	}
-	e := start(t, "spark")
+	e := engines.Start(t, "spark")
 	t.Run("reads", func(t *testing.T) { compare(t, e, forSpark(todo)) })
 	t.Run("writes", func(t *testing.T) { writers(t, e) })
 }

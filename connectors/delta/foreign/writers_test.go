@@ -15,6 +15,7 @@ import (
 	"sluice.io/sluice/connectors/delta/rows"
 	"sluice.io/sluice/connectors/schema"
 	"sluice.io/sluice/connectors/store/file"
+	"sluice.io/sluice/internal/testkit/engines"
 )
 
 // written is a table of ours that others write.
@@ -61,56 +62,56 @@ func writtenTables() []written {
 // operations of a foreign writer, by name, as requests for the table at a path.
 var operations = map[string][]struct {
 	name string
-	make func(path string) request
+	make func(path string) engines.Request
 }{
 	"delta-rs": {
-		{"append", func(p string) request {
-			return request{Do: "append", Path: p, Rows: []map[string]any{{"id": 900, "s": "theirs", "n": 7, "p": "v1"}, {"id": 901, "s": nil, "n": nil, "p": nil}}}
+		{"append", func(p string) engines.Request {
+			return engines.Request{Do: "append", Path: p, Rows: []map[string]any{{"id": 900, "s": "theirs", "n": 7, "p": "v1"}, {"id": 901, "s": nil, "n": nil, "p": nil}}}
 		}},
-		{"delete", func(p string) request {
-			return request{Do: "call", Path: p, Name: "delete", Args: map[string]any{"predicate": "id % 5 = 2"}}
+		{"delete", func(p string) engines.Request {
+			return engines.Request{Do: "call", Path: p, Name: "delete", Args: map[string]any{"predicate": "id % 5 = 2"}}
 		}},
-		{"update", func(p string) request {
-			return request{Do: "call", Path: p, Name: "update", Args: map[string]any{"predicate": "id % 7 = 3", "updates": map[string]any{"s": "'updated'"}}}
+		{"update", func(p string) engines.Request {
+			return engines.Request{Do: "call", Path: p, Name: "update", Args: map[string]any{"predicate": "id % 7 = 3", "updates": map[string]any{"s": "'updated'"}}}
 		}},
-		{"merge", func(p string) request {
-			return request{Do: "merge", Path: p, Rows: []map[string]any{{"id": 4, "s": "merged", "p": "v1"}, {"id": 5000, "s": "inserted", "p": "v2"}}}
+		{"merge", func(p string) engines.Request {
+			return engines.Request{Do: "merge", Path: p, Rows: []map[string]any{{"id": 4, "s": "merged", "p": "v1"}, {"id": 5000, "s": "inserted", "p": "v2"}}}
 		}},
-		{"optimize", func(p string) request { return request{Do: "call", Path: p, Name: "optimize.compact"} }},
-		{"vacuum", func(p string) request {
-			return request{Do: "call", Path: p, Name: "vacuum", Args: map[string]any{"dry_run": true}}
+		{"optimize", func(p string) engines.Request { return engines.Request{Do: "call", Path: p, Name: "optimize.compact"} }},
+		{"vacuum", func(p string) engines.Request {
+			return engines.Request{Do: "call", Path: p, Name: "vacuum", Args: map[string]any{"dry_run": true}}
 		}},
-		{"checkpoint", func(p string) request { return request{Do: "call", Path: p, Name: "create_checkpoint"} }},
+		{"checkpoint", func(p string) engines.Request { return engines.Request{Do: "call", Path: p, Name: "create_checkpoint"} }},
 	},
 	"spark": {
-		{"append", func(p string) request {
+		{"append", func(p string) engines.Request {
 			return sql("INSERT INTO %s (id, s, n, p) VALUES (900, 'theirs', 7, 'v1'), (901, null, null, null)", p)
 		}},
-		{"update", func(p string) request { return sql("UPDATE %s SET s = 'updated' WHERE id %% 7 = 3", p) }},
-		{"delete", func(p string) request { return sql("DELETE FROM %s WHERE id %% 5 = 2", p) }},
-		{"merge", func(p string) request {
+		{"update", func(p string) engines.Request { return sql("UPDATE %s SET s = 'updated' WHERE id %% 7 = 3", p) }},
+		{"delete", func(p string) engines.Request { return sql("DELETE FROM %s WHERE id %% 5 = 2", p) }},
+		{"merge", func(p string) engines.Request {
 			return sql("MERGE INTO %s t USING (SELECT id + 1000 * (id %% 2) AS id FROM VALUES (4), (5), (6), (8), (9) AS v(id)) s ON t.id = s.id "+
 				"WHEN MATCHED AND s.id = 8 THEN DELETE WHEN MATCHED THEN UPDATE SET s = 'merged' WHEN NOT MATCHED THEN INSERT (id, s, p) VALUES (s.id, 'inserted', 'v2')", p)
 		}},
-		{"optimize", func(p string) request { return sql("OPTIMIZE %s", p) }},
-		{"purge", func(p string) request { return sql("REORG TABLE %s APPLY (PURGE)", p) }},
-		{"vacuum", func(p string) request { return sql("VACUUM %s RETAIN 1000 HOURS DRY RUN", p) }},
+		{"optimize", func(p string) engines.Request { return sql("OPTIMIZE %s", p) }},
+		{"purge", func(p string) engines.Request { return sql("REORG TABLE %s APPLY (PURGE)", p) }},
+		{"vacuum", func(p string) engines.Request { return sql("VACUUM %s RETAIN 1000 HOURS DRY RUN", p) }},
 	},
 }
 
-func sql(text, path string) request {
-	return request{Do: "sql", SQL: fmt.Sprintf(text, "delta.`"+path+"`")}
+func sql(text, path string) engines.Request {
+	return engines.Request{Do: "sql", SQL: fmt.Sprintf(text, "delta.`"+path+"`")}
 }
 
 func TestDeltaRSWrites(t *testing.T) {
-	home(t)
-	writers(t, start(t, "delta-rs"))
+	engines.Home(t)
+	writers(t, engines.Start(t, "delta-rs"))
 }
 
 // writers: what others write to our tables is read by us as they read it, keeps our progress, and we go on writing.
-func writers(t *testing.T, e *engine) {
+func writers(t *testing.T, e *engines.Engine) {
 	t.Helper()
-	name := e.name
+	name := e.Name
 	dir := t.TempDir()
 	b, err := file.Open(dir)
 	if err != nil {
@@ -127,7 +128,7 @@ func writers(t *testing.T, e *engine) {
 		w.fill(k)
 		at := filepath.Join(dir, w.name)
 		for _, op := range operations[name] {
-			_, err := e.ask(op.make(at))
+			_, err := e.Ask(op.make(at))
 			words, mayRefuse := w.refuses[name+" "+op.name]
 			switch {
 			case mayRefuse && err == nil:
@@ -153,19 +154,19 @@ func writers(t *testing.T, e *engine) {
 }
 
 // read asks the engine for the newest rows.
-func (k *kit) read(e *engine, at, when string) []string {
+func (k *kit) read(e *engines.Engine, at, when string) []string {
 	k.Helper()
-	l, err := e.ask(request{Do: "read", Path: at})
+	l, err := e.Ask(engines.Request{Do: "read", Path: at})
 	if err != nil {
-		k.Fatalf("%s %s: %s can't read it: %v", k.tab.Path(), when, e.name, err)
+		k.Fatalf("%s %s: %s can't read it: %v", k.tab.Path(), when, e.Name, err)
 	}
 	return l
 }
 
 // follow compares our reading with the engine's after an operation of its, and writes on; what is written is compared after the next operation.
-func (k *kit) follow(e *engine, at, op string) {
+func (k *kit) follow(e *engines.Engine, at, op string) {
 	k.Helper()
-	when := "after " + e.name + "'s " + op
+	when := "after " + e.Name + "'s " + op
 	s, err := k.tab.Snapshot(k.ctx)
 	k.must(err)
 	k.s = s
@@ -174,7 +175,7 @@ func (k *kit) follow(e *engine, at, op string) {
 		k.Errorf("%s %s: fsck: %+v", k.tab.Path(), when, f)
 	}
 	if got, want := ours(k, k.tab.Bucket(), k.tab.Path(), -1, ""), k.read(e, at, when); !slices.Equal(got, want) {
-		k.Errorf("%s %s: %d rows, %s reads %d\n%s", k.tab.Path(), when, len(got), e.name, len(want), firstDifferences(got, want))
+		k.Errorf("%s %s: %d rows, %s reads %d\n%s", k.tab.Path(), when, len(got), e.Name, len(want), firstDifferences(got, want))
 	}
 	// D1: our progress is where it was, and moves on from there.
 	app := "sluice/test/" + k.tab.Path()
