@@ -78,7 +78,7 @@ var keepers = []keeper{
 	{"cloud.google.com/", []string{"connectors/store"}},
 	{"github.com/Azure/", []string{"connectors/store"}},
 	{"github.com/apache/arrow", []string{"connectors/columnar", "connectors/delta", "worker/silver", "worker/bronze"}},
-	{"github.com/RoaringBitmap/roaring", []string{"connectors/delta", "worker/silver"}},
+	{"github.com/RoaringBitmap/roaring", []string{"connectors/delta", "worker/silver", "cmd/sluice/cli"}},
 	{"github.com/valyala/fastjson", []string{"connectors"}},
 	{"github.com/twmb/franz-go/pkg/kfake", []string{"cmd/sluice/dev", "internal/devbroker", "internal/testkit"}},
 	{"github.com/twmb/franz-go/pkg/kgo", []string{"cmd/sluice/dev", "cmd/sluice/bench", "internal/devbroker", "internal/shop", "internal/testkit"}},

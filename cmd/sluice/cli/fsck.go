@@ -155,10 +155,21 @@ func (a *app) tableDiff() *cobra.Command {
 	o := rows.DiffOptions{}
 	c := &cobra.Command{
 		Use: "diff TABLE [OTHER]", Short: "Compare the rows of two tables, or of two versions of one", Args: cobra.RangeArgs(1, 2),
-		Example: "  sluice table diff lake/silver/orders --version 10 --other-version 12\n" +
+		Long: "Tell which rows two tables do not have in common, or two versions of one: the newest and the one before it where no version is given.",
+		Example: "  sluice table diff lake/silver/orders\n  sluice table diff lake/silver/orders --version 10 --other-version 12\n" +
 			"  sluice table diff lake/silver/orders s3://backup/silver/orders --columns id,status,total",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			if len(args) == 1 && one.version < 0 && one.asOf == "" && two.version < 0 {
+				s, err := two.open(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if s.Version == 0 {
+					return usagef("%s has no version before 0; name another table to compare it with", args[0])
+				}
+				one.version, two.version = s.Version-1, s.Version
+			}
 			var sides [2]*delta.Snapshot
 			for i, v := range []*versionFlags{&one, &two} {
 				target := args[i*(len(args)-1)]
@@ -175,10 +186,10 @@ func (a *app) tableDiff() *cobra.Command {
 				return tableError(strings.Join(args, ", "), err)
 			}
 			if a.output == "json" {
-				err = a.json(map[string]any{"same": d.Equal(), "rows": d.RowsA, "other_rows": d.RowsB, "only_in_table": d.OnlyA, "only_in_other": d.OnlyB,
+				err = a.json(map[string]any{"same": d.Equal(), "version": sides[0].Version, "other_version": sides[1].Version, "rows": d.RowsA, "other_rows": d.RowsB, "only_in_table": d.OnlyA, "only_in_other": d.OnlyB,
 					"sample": nonNil(d.SampleA), "other_sample": nonNil(d.SampleB)})
 			} else if d.Equal() {
-				_, err = fmt.Fprintf(a.Out, "the same %s rows\n", countText(d.RowsA))
+				_, err = fmt.Fprintf(a.Out, "version %d and version %d have the same %s rows\n", sides[0].Version, sides[1].Version, countText(d.RowsA))
 			} else {
 				for _, l := range d.SampleA {
 					fmt.Fprintf(a.Out, "- %s\n", l)
@@ -186,8 +197,8 @@ func (a *app) tableDiff() *cobra.Command {
 				for _, l := range d.SampleB {
 					fmt.Fprintf(a.Out, "+ %s\n", l)
 				}
-				_, err = fmt.Fprintf(a.Out, "%s and %s rows; %s only in the first (-), %s only in the second (+)\n",
-					countText(d.RowsA), countText(d.RowsB), countText(d.OnlyA), countText(d.OnlyB))
+				_, err = fmt.Fprintf(a.Out, "version %d has %s rows and version %d %s; %s only in the first (-), %s only in the second (+)\n",
+					sides[0].Version, countText(d.RowsA), sides[1].Version, countText(d.RowsB), countText(d.OnlyA), countText(d.OnlyB))
 			}
 			if err == nil && !d.Equal() {
 				return foundError{errors.New("the tables differ")}
@@ -196,7 +207,7 @@ func (a *app) tableDiff() *cobra.Command {
 		},
 	}
 	one.add(c)
-	c.Flags().Int64Var(&two.version, "other-version", -1, "version of the second table (default: the newest)")
+	versionFlag(c, &two.version, "other-version", "version of the second table (default: the newest)")
 	c.Flags().StringSliceVar(&o.Columns, "columns", nil, "columns to compare, separated by commas (default: all)")
 	c.Flags().IntVar(&o.Sample, "show", 10, "how many differences of each side to print")
 	return c

@@ -127,9 +127,38 @@ type versionFlags struct {
 }
 
 func (v *versionFlags) add(c *cobra.Command) {
-	c.Flags().Int64Var(&v.version, "version", -1, "version to show (default: the newest)")
+	versionFlag(c, &v.version, "version", "version to show (default: the newest)")
 	c.Flags().StringVar(&v.asOf, "as-of", "", "time to show the table at: 2026-01-31T12:00:00Z")
 }
+
+// versionFlag adds a flag for a version; -1 where it is not given, which nobody can give.
+func versionFlag(c *cobra.Command, p *int64, name, usage string) {
+	*p = -1
+	c.Flags().Var((*tableVersion)(p), name, usage)
+}
+
+type tableVersion int64
+
+// Set implements pflag.Value.
+func (v *tableVersion) Set(text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return errors.New("versions count from 0")
+	}
+	*v = tableVersion(n)
+	return nil
+}
+
+// String implements pflag.Value.
+func (v *tableVersion) String() string {
+	if *v < 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*v), 10)
+}
+
+// Type implements pflag.Value.
+func (v *tableVersion) Type() string { return "int" }
 
 // open reads the table at the version that is asked for. Of one that is named no other is looked at: the newest may be damaged.
 func (v *versionFlags) open(ctx context.Context, target string) (*delta.Snapshot, error) {
@@ -145,10 +174,7 @@ func (v *versionFlags) open(ctx context.Context, target string) (*delta.Snapshot
 }
 
 func (v *versionFlags) snapshotIn(ctx context.Context, b store.Bucket, path string) (*delta.Snapshot, error) {
-	switch {
-	case v.version < -1:
-		return nil, usagef("--version is %d: versions count from 0", v.version)
-	case v.version >= 0 && v.asOf == "":
+	if v.version >= 0 && v.asOf == "" {
 		return delta.OpenAt(ctx, b, path, v.version)
 	}
 	t, err := delta.Open(ctx, b, path)

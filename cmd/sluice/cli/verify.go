@@ -135,7 +135,15 @@ func verifyOffsets(ctx context.Context, s *delta.Snapshot, bar *progress) ([]*pa
 		topic     string
 		partition int32
 	}
-	offsets := map[key][]int64{}
+	offsets := map[key]*offsetSet{}
+	of := func(k key) *offsetSet {
+		set := offsets[k]
+		if set == nil {
+			set = &offsetSet{}
+			offsets[k] = set
+		}
+		return set
+	}
 	f := rowFlags{columns: []string{"topic", "partition", "offset"}, bar: bar}
 	err := f.scan(ctx, s, func([]string) {}, func(line []byte) error {
 		var r struct {
@@ -146,8 +154,10 @@ func verifyOffsets(ctx context.Context, s *delta.Snapshot, bar *progress) ([]*pa
 		if err := json.Unmarshal(line, &r); err != nil {
 			return err
 		}
-		k := key{r.Topic, r.Partition}
-		offsets[k] = append(offsets[k], r.Offset)
+		if r.Offset < 0 {
+			return fmt.Errorf("a row of %s-%d has the offset %d", r.Topic, r.Partition, r.Offset)
+		}
+		of(key{r.Topic, r.Partition}).add(r.Offset)
 		return nil
 	})
 	if err != nil {
@@ -166,35 +176,13 @@ func verifyOffsets(ctx context.Context, s *delta.Snapshot, bar *progress) ([]*pa
 		}
 		k := key{parts[2], int32(p)}
 		next[k] = max(next[k], x.Version)
-		if offsets[k] == nil {
-			offsets[k] = []int64{}
-		}
+		of(k)
 	}
 	var out []*partitionReport
-	for k, list := range offsets {
-		slices.Sort(list)
-		p := &partitionReport{Topic: k.topic, Partition: k.partition, Next: next[k], Rows: int64(len(list)), Missing: []offsetRange{}, Lost: -1}
-		if len(list) > 0 {
-			p.First = list[0]
-		}
-		at := p.First
-		for i, o := range list {
-			switch {
-			case i > 0 && o == list[i-1]:
-				p.Doubled++
-				continue
-			case o >= p.Next:
-				p.Beyond++
-				continue
-			case o > at:
-				p.Missing = append(p.Missing, offsetRange{at, o})
-			}
-			at = o + 1
-		}
-		if at < p.Next {
-			p.Missing = append(p.Missing, offsetRange{at, p.Next})
-		}
-		out = append(out, p)
+	for k, set := range offsets {
+		p := set.report(next[k])
+		p.Topic, p.Partition = k.topic, k.partition
+		out = append(out, &p)
 	}
 	slices.SortFunc(out, func(a, b *partitionReport) int {
 		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
