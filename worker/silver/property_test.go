@@ -160,7 +160,7 @@ func TestMain(m *testing.M) {
 	set := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if !set["rapid.checks"] {
-		n := "25"
+		n := "10"
 		if os.Getenv("SLUICE_TEST_LONG") != "" {
 			n = "700"
 		}
