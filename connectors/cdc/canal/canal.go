@@ -87,7 +87,11 @@ func (d *Decoder) Decode(dst []connectors.Change, rec *connectors.Record) ([]con
 
 func (d *Decoder) rows(dst []connectors.Change, c connectors.Change, f event.Fields) ([]connectors.Change, error) {
 	start := len(dst)
-	rows, err := d.Items(f.Get("data"))
+	data := f.Get("data")
+	if data == "" {
+		return dst, connectors.Poison(connectors.ClassIncomplete, "data is missing")
+	}
+	rows, err := d.Items(data)
 	if err != nil {
 		return dst, err
 	}
@@ -103,9 +107,6 @@ func (d *Decoder) rows(dst []connectors.Change, c connectors.Change, f event.Fie
 	keys, err := d.Texts(f.Get("pkNames"))
 	if err != nil {
 		return dst, err
-	}
-	if len(keys) == 0 {
-		keys = d.Keys
 	}
 	types, err := d.columns(f.Get("mysqlType"))
 	if err != nil {
@@ -145,7 +146,9 @@ func (d *Decoder) rows(dst []connectors.Change, c connectors.Change, f event.Fie
 		if commit != 0 {
 			x.PosQuality = connectors.Exact
 		}
-		x.Key = d.Pick(row, keys)
+		if x.Key, err = d.KeyOf(row, keys); err != nil {
+			return dst[:start], err
+		}
 		if x.Op == connectors.Delete {
 			x.Before, x.BeforeQuality, x.Raw.Before = row, connectors.BeforeFull, text
 			dst = append(dst, x)
@@ -159,7 +162,11 @@ func (d *Decoder) rows(dst []connectors.Change, c connectors.Change, f event.Fie
 			}
 			x.Raw.Before = old[i]
 			x.Before, x.BeforeQuality = d.Overlay(row, changed), connectors.BeforeFull
-			if was := d.Pick(x.Before, keys); !was.IsZero() && !event.Same(was, x.Key) {
+			was, err := d.KeyOf(x.Before, keys)
+			if err != nil {
+				return dst[:start], err
+			}
+			if !was.IsZero() && !event.Same(was, x.Key) {
 				dst = event.KeyChange(dst, x, was, at(connectors.Delete), x.Position)
 				continue
 			}

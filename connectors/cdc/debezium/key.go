@@ -68,7 +68,7 @@ func (d *Decoder) key(s string, slot *js.Slot, e engine) (connectors.Row, *compi
 	if err != nil {
 		return none, nil, err
 	}
-	if i < len(s) && s[i] == 'n' {
+	if js.Null(s, i) >= 0 {
 		return none, sch, nil
 	}
 	row, i := d.keyRow(s, i, sch, slot)

@@ -119,9 +119,9 @@ func (d *Decoder) binlogPosition(b []byte, c *connectors.Change, e engine) ([]by
 	if !ok {
 		return b, 0, badPosition("source.file %q has no number", file)
 	}
-	at, ok1 := pos.Unsigned(t[srcPos])
+	at, ok1 := integer(t[srcPos])
 	row, ok2 := integer(t[srcRow])
-	if !ok1 || !ok2 || row < 0 || row > 1<<32-1 {
+	if !ok1 || !ok2 || t[srcPos] == "" || at < 0 || row < 0 || row > 1<<32-1 {
 		return b, 0, badPosition("source.pos is %q, source.row is %q", t[srcPos], t[srcRow])
 	}
 	server := t[srcServerID]
@@ -148,7 +148,7 @@ func (d *Decoder) binlogPosition(b []byte, c *connectors.Change, e engine) ([]by
 			quality = connectors.TieMayHappen
 		}
 	}
-	b = pos.U64(pos.U64(b, n), at)
+	b = pos.U64(pos.U64(b, n), uint64(at))
 	return pos.U32(b, uint32(row)), quality, nil
 }
 

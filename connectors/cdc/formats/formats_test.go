@@ -301,6 +301,42 @@ func TestFlatMongo(t *testing.T) {
 	}
 }
 
+// TestBrokenEvents: an event that lacks what it has to have, or has something else in its place, is a dead letter that says what and where. Was: a
+// key that is not JSON but begins like null was none, rows without the key that they name made tables without key, messages without id came twice.
+func TestBrokenEvents(t *testing.T) {
+	t.Parallel()
+	mysql := func(before, after, rest string) string {
+		return `{"before":` + before + `,"after":` + after + `,"source":{"connector":"mysql","db":"d","table":"t","file":"b.000001",` + rest + `},"op":"c","ts_ms":1}`
+	}
+	typed := `{"schema":{"type":"struct","name":"s.d.t.Envelope","fields":[{"type":"struct","optional":true,"field":"after","fields":[{"type":"int32","field":"id"},` +
+		`{"type":"struct","optional":true,"field":"at","fields":[{"type":"int32","field":"x"}]}]},{"type":"string","field":"op"}]},` +
+		`"payload":{"after":{"id":1,"at":{"x":"` + strings.Repeat("é", 50) + `"}},"source":{"connector":"mysql","db":"d","table":"t","file":"b.1","pos":4},"op":"c"}}`
+	canal := func(data string) string {
+		return `{"data":` + data + `,"old":null,"database":"d","table":"t","pkNames":["id"],"isDdl":false,"type":"INSERT","es":1,"ts":1,"id":1,"mysqlType":{"id":"int"}}`
+	}
+	for _, c := range []struct{ name, format, key, value, class, want string }{
+		{"key like null", "debezium", `not json`, mysql("null", `{"id":1}`, `"pos":4,"row":0`), connectors.ClassMalformed, `the key is not JSON: "not json"`},
+		{"position below 0", "debezium", `{"id":1}`, mysql("null", `{"id":1}`, `"pos":-4,"row":0`), connectors.ClassBadPosition, `source.pos is "-4"`},
+		{"no position", "debezium", `{"id":1}`, mysql("null", `{"id":1}`, `"row":0`), connectors.ClassBadPosition, `source.pos is ""`},
+		{"column of another type", "debezium", `{"id":1}`, typed, connectors.ClassBadValue, `column at: declared as integer, and its value is "` + strings.Repeat("é", 31) + "…"},
+		{"canal without key", "canal", ``, canal(`[{"a":"1"}]`), connectors.ClassIncomplete, "column id of the key is missing"},
+		{"canal without rows", "canal", ``, canal(`null`), connectors.ClassIncomplete, "data is missing"},
+		{"maxwell without key", "maxwell", ``, `{"database":"d","table":"t","type":"insert","ts":1,"primary_key_columns":["id"],"data":{"a":1}}`, connectors.ClassIncomplete, "column id of the key is missing"},
+		{"goldengate without key", "goldengate", ``, `{"table":"A.T","op_type":"I","pos":"01","primary_keys":["ID"],"after":{"A":1}}`, connectors.ClassIncomplete, "column ID of the key is missing"},
+		{"goldengate without row", "goldengate", ``, `{"table":"A.T","op_type":"I","pos":"01"}`, connectors.ClassIncomplete, "after is missing"},
+		{"message without id", "outbox", `agg`, `"{}"`, connectors.ClassIncomplete, "the header id is missing"},
+	} {
+		d, err := Default().New(c.format, cdc.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.Decode(nil, &connectors.Record{Topic: "t", Key: []byte(c.key), Value: []byte(c.value)})
+		if e, ok := connectors.IsPoison(err); !ok || e.Class != c.class || !strings.Contains(e.Reason, c.want) {
+			t.Errorf("%s: %v, want %s: %s", c.name, err, c.class, c.want)
+		}
+	}
+}
+
 // TestMaxwellKeys: where the value does not tell the key's columns, the record's key does, in both of Maxwell's forms.
 func TestMaxwellKeys(t *testing.T) {
 	t.Parallel()

@@ -99,9 +99,6 @@ func (d *Decoder) images(dst []connectors.Change, c connectors.Change, f event.F
 	if err != nil {
 		return dst, err
 	}
-	if len(keys) == 0 {
-		keys = d.Keys
-	}
 	var before, after connectors.Row
 	if t := f.Get("before"); t != "" {
 		if before, err = d.image(t, "before"); err != nil {
@@ -131,22 +128,27 @@ func (d *Decoder) images(dst []connectors.Change, c connectors.Change, f event.F
 		c.BeforeQuality = connectors.BeforePartial
 	}
 	if c.Op == connectors.Delete {
-		c.Key = d.Pick(before, keys)
 		if len(before.Values) == 0 {
 			return dst, connectors.Poison(connectors.ClassIncomplete, "a delete without before")
 		}
-		return append(dst, c), nil
+		c.Key, err = d.KeyOf(before, keys)
+		return append(dst, c), err
 	}
-	if after.IsZero() {
+	if len(after.Values) == 0 {
 		return dst, connectors.Poison(connectors.ClassIncomplete, "op_type is %s and after is missing", f.Get("op_type"))
 	}
 	c.After = after
 	c.AbsentIsNull = d.Options.Absent == "null" || c.Op == connectors.Insert
-	c.Key = d.Pick(after, keys)
-	if c.Key.IsZero() { // a compressed update may leave its key to before
-		c.Key = d.Pick(d.Overlay(before, after), keys)
+	columns := keys
+	if len(columns) == 0 {
+		columns = d.Keys
 	}
-	if old := d.Pick(before, keys); c.Op == connectors.Update && !old.IsZero() && !c.Key.IsZero() && !event.Same(old, c.Key) {
+	if c.Key = d.Pick(after, columns); c.Key.IsZero() { // a compressed update may leave its key to before
+		if c.Key, err = d.KeyOf(d.Overlay(before, after), keys); err != nil {
+			return dst, err
+		}
+	}
+	if old := d.Pick(before, columns); c.Op == connectors.Update && !old.IsZero() && !c.Key.IsZero() && !event.Same(old, c.Key) {
 		del, _ := position(at, connectors.Delete)
 		return event.KeyChange(dst, c, old, del, c.Position), nil
 	}

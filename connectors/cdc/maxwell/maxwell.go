@@ -102,7 +102,9 @@ func (d *Decoder) images(dst []connectors.Change, c connectors.Change, f event.F
 		return dst, err
 	}
 	c.Raw.After, c.Raw.Before = f.Get("data"), f.Get("old")
-	c.Key = d.Pick(row, keys)
+	if c.Key, err = d.KeyOf(row, keys); err != nil {
+		return dst, err
+	}
 	if c.Op == connectors.Delete {
 		c.Before, c.BeforeQuality = row, connectors.BeforeFull
 		return append(dst, c), nil
@@ -110,14 +112,18 @@ func (d *Decoder) images(dst []connectors.Change, c connectors.Change, f event.F
 	c.After = row
 	if c.Op == connectors.Update {
 		c.Before, c.BeforeQuality = d.Overlay(row, changed), connectors.BeforeFull
-		if old := d.Pick(c.Before, keys); !old.IsZero() && !event.Same(old, c.Key) {
+		old, err := d.KeyOf(c.Before, keys)
+		if err != nil {
+			return dst, err
+		}
+		if !old.IsZero() && !event.Same(old, c.Key) {
 			return event.KeyChange(dst, c, old, del, c.Position), nil
 		}
 	}
 	return append(dst, c), nil
 }
 
-// keys gives the columns of the key.
+// keys gives the columns that the event names as its key.
 func (d *Decoder) keys(f event.Fields, rec *connectors.Record, row connectors.Row) ([]string, error) {
 	if t := f.Get("primary_key_columns"); t != "" {
 		return d.Texts(t)
@@ -135,10 +141,7 @@ func (d *Decoder) keys(f event.Fields, rec *connectors.Record, row connectors.Ro
 			}
 		}
 	}
-	if len(keys) > 0 {
-		return keys, nil
-	}
-	return d.Keys, nil
+	return keys, nil
 }
 
 // recordKey gives the columns that the record's key names, in either of Maxwell's forms (kafka_key_format): hash,

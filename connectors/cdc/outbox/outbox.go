@@ -86,9 +86,10 @@ func (d *Decoder) Decode(dst []connectors.Change, rec *connectors.Record) ([]con
 		add("payload", text(d.unquote(payload)))
 	}
 	c.After = connectors.Row{Shape: d.R.ShapeOf(names), Values: vals}
-	if c.After.Get("id").State == connectors.Present {
-		c.Key = d.Pick(c.After, []string{"id"})
+	if c.After.Get("id").State != connectors.Present {
+		return dst, connectors.Poison(connectors.ClassIncomplete, "the header id is missing: whether the message came before cannot be told")
 	}
+	c.Key = d.Pick(c.After, []string{"id"})
 	return append(dst, c), nil
 }
 

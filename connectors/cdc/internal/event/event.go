@@ -215,6 +215,20 @@ func (e *Reader) Pick(row connectors.Row, names []string) connectors.Row {
 	return connectors.Row{Shape: e.R.ShapeOf(names), Values: vals}
 }
 
+// KeyOf gives the key of a row, by the columns that the event names as its key, each of which has to be there; by
+// silver.keys where it names none.
+func (e *Reader) KeyOf(row connectors.Row, named []string) (connectors.Row, error) {
+	if len(named) == 0 {
+		return e.Pick(row, e.Keys), nil
+	}
+	for _, n := range named {
+		if v := row.Get(n); v.State != connectors.Present && v.State != connectors.Null {
+			return connectors.Row{}, connectors.Poison(connectors.ClassIncomplete, "column %s of the key is missing", n)
+		}
+	}
+	return e.Pick(row, named), nil
+}
+
 // Overlay gives base with the columns that over mentions taken from over.
 func (e *Reader) Overlay(base, over connectors.Row) connectors.Row {
 	if over.IsZero() || len(over.Values) == 0 {

@@ -22,7 +22,7 @@ var structured = map[string]schema.Kind{
 // structuredValue composes a date, a time or a duration from its parts.
 func (t *Type) structuredValue(r *js.Reader, s string, i int, v *connectors.Value, col int) int {
 	if s[i] != '{' {
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	start, detect := i, r.Detect
 	parts := r.Values(len(t.Fields))
@@ -58,7 +58,7 @@ func (t *Type) structuredValue(r *js.Reader, s string, i int, v *connectors.Valu
 		return i
 	}
 	if k, ok := t.index["year"]; ok && parts[k].State != connectors.Present {
-		return t.bad(r, s, start, col)
+		return t.bad(r, s, start)
 	}
 	y, m, d := get("year"), get("month"), get("day")
 	switch {

@@ -48,7 +48,7 @@ func floorDiv(a, b int64) int64 {
 
 func (t *Type) temporalValue(r *js.Reader, s string, i int, v *connectors.Value, col int) int {
 	if s[i] == '"' { // keys in headers print logical types as texts
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	n, end, ok := number(r, s, i)
 	if !ok {
@@ -58,7 +58,7 @@ func (t *Type) temporalValue(r *js.Reader, s string, i int, v *connectors.Value,
 			}
 		}
 		if !ok {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 	}
 	rescued := ""
@@ -71,7 +71,7 @@ func (t *Type) temporalValue(r *js.Reader, s string, i int, v *connectors.Value,
 		}
 	case convTimeMilli:
 		if n > math.MaxInt64/1000 || n < math.MinInt64/1000 {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		n *= 1000
 	case convTimeNano:
@@ -323,7 +323,7 @@ func parseOffset(s string) (int64, bool) {
 
 func (t *Type) isoValue(r *js.Reader, s string, i int, v *connectors.Value, col int) int {
 	if s[i] != '"' {
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	text, _, end := r.Str(s, i)
 	if end < 0 {
@@ -338,7 +338,7 @@ func (t *Type) isoValue(r *js.Reader, s string, i int, v *connectors.Value, col 
 		days, next := ParseDate(text)
 		if next < 0 || text[next:] != "" && text[next:] != "Z" {
 			if !infinite(text) {
-				return t.bad(r, s, i, col)
+				return t.bad(r, s, i)
 			}
 		} else if days >= MinDay && days <= MaxDay {
 			v.State, v.Kind, v.Int = connectors.Present, schema.Date, days
@@ -351,7 +351,7 @@ func (t *Type) isoValue(r *js.Reader, s string, i int, v *connectors.Value, col 
 			return end
 		}
 		if !ok && !infinite(text) {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 	}
 	r.Rescue(col, text)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+	"strings"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/cdc/internal/js"
@@ -52,6 +53,9 @@ func (t *Type) members(r *js.Reader, s string, i int, vals []connectors.Value, c
 			c = f
 		}
 		if i = t.Fields[f].Type.Value(r, s, i, &vals[f], c); i < 0 {
+			if col < 0 {
+				ofColumn(r, t.Fields[f].Name)
+			}
 			return -1
 		}
 		at := i
@@ -62,15 +66,28 @@ func (t *Type) members(r *js.Reader, s string, i int, vals []connectors.Value, c
 	return i
 }
 
-func (t *Type) bad(r *js.Reader, s string, i int, col int) int {
-	if js.Skip(s, i) < 0 {
+// ofColumn puts the column's name in front of what is wrong with its value.
+func ofColumn(r *js.Reader, name string) {
+	if e, ok := connectors.IsPoison(r.Err); ok && e.Class == connectors.ClassBadValue {
+		e.Reason = "column " + name + ": " + e.Reason
+	}
+}
+
+// bad says that the value at i is none of the type's.
+func (t *Type) bad(r *js.Reader, s string, i int) int {
+	end := js.Skip(s, i)
+	if end < 0 {
 		return r.Malformed(s, i)
 	}
 	name := t.Name
 	if name == "" {
 		name = t.T.String()
 	}
-	return r.Fail(connectors.ClassBadValue, "column %d is declared as %s and has %q", col+1, name, js.Excerpt(s, i))
+	value := s[i:end]
+	if len(value) > 64 {
+		value = strings.ToValidUTF8(value[:64], "") + "…"
+	}
+	return r.Fail(connectors.ClassBadValue, "declared as %s, and its value is %s", name, value)
 }
 
 // Value reads the value at i into v. col is the column it belongs to, for texts that are rescued.
@@ -91,7 +108,7 @@ func (t *Type) Value(r *js.Reader, s string, i int, v *connectors.Value, col int
 		return t.integerValue(r, s, i, v, col)
 	case convText, convUUIDText:
 		if s[i] != '"' {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		end, escaped := js.String(s, i)
 		if end < 0 {
@@ -126,7 +143,7 @@ func (t *Type) Value(r *js.Reader, s string, i int, v *connectors.Value, col int
 		}
 		d, ok := r.VariableScale(s[i:end])
 		if s[i] != '{' || !ok {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		v.State, v.Kind, v.Str = connectors.Present, schema.String, d
 		return end
@@ -139,7 +156,7 @@ func (t *Type) Value(r *js.Reader, s string, i int, v *connectors.Value, col int
 	case convArray, convMap, convStruct:
 		return t.nestedValue(r, s, i, v, col)
 	}
-	return t.bad(r, s, i, col)
+	return t.bad(r, s, i)
 }
 
 func number(r *js.Reader, s string, i int) (n int64, end int, ok bool) {
@@ -178,7 +195,7 @@ func (t *Type) integerValue(r *js.Reader, s string, i int, v *connectors.Value, 
 	}
 	n, end, ok := number(r, s, i)
 	if !ok || n < t.min || n > t.max {
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	v.State, v.Kind, v.Int = connectors.Present, t.T.Kind, n
 	return end
@@ -198,7 +215,7 @@ func (t *Type) boolValue(r *js.Reader, s string, i int, v *connectors.Value, col
 		return i + len(word)
 	case '"':
 		if t.conv != convBit {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		text, _, end := r.Str(s, i)
 		if end < 0 {
@@ -206,7 +223,7 @@ func (t *Type) boolValue(r *js.Reader, s string, i int, v *connectors.Value, col
 		}
 		b, ok := r.Base64(text)
 		if !ok || len(b) > 1 {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		v.State, v.Kind, v.Int = connectors.Present, schema.Boolean, 0
 		if b != "" {
@@ -216,7 +233,7 @@ func (t *Type) boolValue(r *js.Reader, s string, i int, v *connectors.Value, col
 	}
 	n, end, ok := number(r, s, i)
 	if !ok || n != 0 && n != 1 {
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	v.State, v.Kind, v.Int = connectors.Present, schema.Boolean, n
 	return end
@@ -231,11 +248,11 @@ func (t *Type) floatValue(r *js.Reader, s string, i int, v *connectors.Value, co
 		switch text {
 		case "NaN", "Infinity", "-Infinity", "+Infinity":
 		default:
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 	} else {
 		if end, _ = js.Number(s, i); end < 0 {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		text = s[i:end]
 	}
@@ -255,7 +272,7 @@ func (t *Type) floatValue(r *js.Reader, s string, i int, v *connectors.Value, co
 
 func (t *Type) bytesValue(r *js.Reader, s string, i int, v *connectors.Value, col int) int {
 	if s[i] != '"' {
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	text, _, end := r.Str(s, i)
 	if end < 0 {
@@ -268,7 +285,7 @@ func (t *Type) bytesValue(r *js.Reader, s string, i int, v *connectors.Value, co
 	}
 	b, ok := r.Base64(text)
 	if !ok {
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	v.State, v.Kind, v.Str = connectors.Present, schema.Binary, b
 	return end
@@ -321,12 +338,12 @@ func (t *Type) decimalValue(r *js.Reader, s string, i int, v *connectors.Value, 
 		}
 		b, ok := r.Base64(text)
 		if !ok || b == "" {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		unscaled = js.MinimalInt(b)
 	} else { // decimal.format=NUMERIC, and keys in headers
 		if end, _ = js.Number(s, i); end < 0 {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		n, from, ok := js.ParseDecimal(s[i:end])
 		if ok {
@@ -363,7 +380,7 @@ func (t *Type) decimalValue(r *js.Reader, s string, i int, v *connectors.Value, 
 
 func (t *Type) nestedValue(r *js.Reader, s string, i int, v *connectors.Value, col int) int {
 	if s[i] != '[' && s[i] != '{' {
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	if r.Detect && t.conv != convStruct {
 		end := js.Skip(s, i)
@@ -386,7 +403,7 @@ func (t *Type) nestedValue(r *js.Reader, s string, i int, v *connectors.Value, c
 func (t *Type) parts(r *js.Reader, s string, i int, v *connectors.Value, col int) int {
 	if t.conv == convStruct {
 		if s[i] != '{' {
-			return t.bad(r, s, i, col)
+			return t.bad(r, s, i)
 		}
 		vals := r.Values(len(t.Fields))
 		if i = t.members(r, s, i, vals, col); i < 0 {
@@ -406,7 +423,7 @@ func (t *Type) parts(r *js.Reader, s string, i int, v *connectors.Value, col int
 		closing = '}'
 	}
 	if t.conv == convArray && closing == '}' {
-		return t.bad(r, s, i, col)
+		return t.bad(r, s, i)
 	}
 	i, more := js.Open(s, i, closing)
 	for more {
@@ -430,7 +447,7 @@ func (t *Type) parts(r *js.Reader, s string, i int, v *connectors.Value, col int
 			i = t.elem.Value(r, s, next, &kids[len(kids)-1], col)
 		default: // a pair
 			if s[i] != '[' {
-				return t.bad(r, s, i, col)
+				return t.bad(r, s, i)
 			}
 			kids = append(kids, connectors.Value{}, connectors.Value{})
 			i = js.Space(s, i+1)
