@@ -368,6 +368,11 @@ func (w *work) keyHash(c *connectors.Change, key connectors.Row) (fold.Hash, str
 			}
 		}
 		b = fold.AppendCanonical(b, v)
+		for _, r := range key.Rescued() {
+			if r.Column == int(at) {
+				b = fold.AppendRescued(b, evolve.TextJSON(r.Text))
+			}
+		}
 	}
 	w.keyBuf = b
 	return fold.Sum(b), ""

@@ -79,9 +79,7 @@ func (w *work) image(c *connectors.Change, row, key connectors.Row) *fold.Image 
 	for _, r := range row.Rescued() {
 		if r.Column < len(row.Shape.Names) {
 			if i := cols.BySource(row.Shape.Names[r.Column]); i >= 0 && plan.Src[i] >= 0 {
-				var x evolve.Rescue
-				x.PutText("t", r.Text)
-				rescue(img, i, x["t"])
+				rescue(img, i, evolve.TextJSON(r.Text))
 			}
 		}
 	}

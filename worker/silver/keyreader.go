@@ -39,6 +39,7 @@ type keyReader struct {
 	carried int
 	end     int
 	event   int
+	rescued int
 	buf     []byte
 	// Of the record at hand: its key columns, and the sequences where none is NULL.
 	rec     arrow.Record
@@ -85,7 +86,7 @@ func (r *keyReader) bind(rec arrow.Record) {
 }
 
 func (m *Merger) keyReader(sch schema.Schema) *keyReader {
-	r := &keyReader{m: m, sch: sch, seq: -1, carried: -1, end: -1, event: -1}
+	r := &keyReader{m: m, sch: sch, seq: -1, carried: -1, end: -1, event: -1, rescued: -1}
 	src := evolve.New(sch, evolve.Policy{})
 	if m.keyed() {
 		for _, k := range m.keys {
@@ -110,6 +111,10 @@ func (m *Merger) keyReader(sch schema.Schema) *keyReader {
 	if sch.Index(evolve.ColEndSequence) >= 0 {
 		r.end = len(r.cols)
 		r.cols = append(r.cols, evolve.ColEndSequence)
+	}
+	if m.keyed() && sch.Index(evolve.ColRescued) >= 0 {
+		r.rescued = len(r.cols)
+		r.cols = append(r.cols, evolve.ColRescued)
 	}
 	for _, c := range r.cols {
 		r.types = append(r.types, sch.Fields[sch.Index(c)].Type)
@@ -150,10 +155,14 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 		r.bind(b.Record)
 	}
 	r.buf = r.buf[:0]
+	var rescued evolve.Rescue
+	if r.rescued >= 0 && !b.Record.Column(r.rescued).IsNull(i) {
+		rescued = evolve.ParseRescue(columnar.ValueAt(b.Record.Column(r.rescued), r.types[r.rescued], i).Str)
+	}
 	for n := range r.columns {
 		v := r.columns[n].at(i)
 		if r.names == nil {
-			r.buf = fold.AppendCanonical(r.buf, &v)
+			r.buf = r.appendKey(r.buf, n, &v, rescued)
 		} else {
 			r.buf = appendNamed(r.buf, r.names[n], &v)
 		}
@@ -180,6 +189,17 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 	}
 	k.carried = r.carried >= 0 && !b.Record.Column(r.carried).IsNull(i)
 	return k, nil
+}
+
+// appendKey appends a column of the key and what of it was rescued.
+func (r *keyReader) appendKey(dst []byte, n int, v *value, rescued evolve.Rescue) []byte {
+	dst = fold.AppendCanonical(dst, v)
+	if len(rescued) > 0 {
+		if _, raw, ok := rescued.Of(&r.sch.Fields[r.sch.Index(r.cols[r.keys[n]])]); ok {
+			dst = fold.AppendRescued(dst, raw)
+		}
+	}
+	return dst
 }
 
 // pick calls f for the rows of a file that one of two deletion vectors has and the other has not. Where they are few, only

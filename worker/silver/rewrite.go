@@ -317,13 +317,18 @@ func (m *Merger) rowHasher(sch schema.Schema) func(rec arrow.Record, row int) (f
 	for i, k := range r.keys {
 		at[i] = sch.Index(r.cols[k])
 	}
+	saved := sch.Index(evolve.ColRescued)
 	var buf []byte
 	return func(rec arrow.Record, row int) (fold.Hash, error) {
 		buf = buf[:0]
+		var rescued evolve.Rescue
+		if r.rescued >= 0 && !rec.Column(saved).IsNull(row) {
+			rescued = evolve.ParseRescue(columnar.ValueAt(rec.Column(saved), sch.Fields[saved].Type, row).Str)
+		}
 		for i, c := range at {
 			v := columnar.ValueAt(rec.Column(c), sch.Fields[c].Type, row)
 			if r.names == nil {
-				buf = fold.AppendCanonical(buf, &v)
+				buf = r.appendKey(buf, i, &v, rescued)
 			} else {
 				buf = appendNamed(buf, r.names[i], &v)
 			}

@@ -106,7 +106,10 @@ type Rescue map[string]string
 func (r *Rescue) Put(column string, v connectors.Value) { r.PutRaw(column, string(AppendJSON(nil, v))) }
 
 // PutText notes the text of a value.
-func (r *Rescue) PutText(column, text string) { r.PutRaw(column, string(appendText(nil, text))) }
+func (r *Rescue) PutText(column, text string) { r.PutRaw(column, TextJSON(text)) }
+
+// TextJSON is the JSON by which a rescue holds a text.
+func TextJSON(text string) string { return string(appendText(nil, text)) }
 
 // PutRaw notes JSON.
 func (r *Rescue) PutRaw(column, raw string) {

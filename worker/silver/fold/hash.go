@@ -45,6 +45,7 @@ const (
 	tagTime   = 7
 	tagList   = 8
 	tagOther  = 9
+	tagSaved  = 10
 )
 
 // AppendCanonical appends the canonical bytes of a value. Values that are equal as numbers have equal bytes, whatever the
@@ -94,6 +95,14 @@ func AppendCanonical(dst []byte, v *connectors.Value) []byte {
 	dst = append(dst, tagOther, byte(v.Kind))
 	dst = binary.AppendUvarint(dst, uint64(len(v.Str)))
 	return append(dst, v.Str...)
+}
+
+// AppendRescued appends what a column of the key could not hold, as the JSON in which a row keeps it, behind the column's value: rows whose keys
+// differ in nothing else (infinity and -infinity) are two rows.
+func AppendRescued(dst []byte, raw string) []byte {
+	dst = append(dst, tagSaved)
+	dst = binary.AppendUvarint(dst, uint64(len(raw)))
+	return append(dst, raw...)
 }
 
 func appendInt(dst []byte, i int64) []byte {

@@ -354,9 +354,18 @@ func (t *Type) isoValue(r *js.Reader, s string, i int, v *connectors.Value, col 
 			return t.bad(r, s, i)
 		}
 	}
+	if inf := infiniteTexts[text]; inf != "" {
+		text = inf
+	}
 	r.Rescue(col, text)
 	*v = connectors.Value{State: connectors.Null}
 	return end
+}
+
+// The texts that stand for infinity in PostgreSQL's events with time.precision.mode=isostring: the ends of Java's calendar.
+var infiniteTexts = map[string]string{
+	"+5877611-06-21Z": "infinity", "-5877611-06-22Z": "-infinity",
+	"+292278994-08-16T23:00:00Z": "infinity", "-292275055-05-16T23:00:00Z": "-infinity",
 }
 
 func infinite(s string) bool { return s == "infinity" || s == "-infinity" || s == "+infinity" }

@@ -93,6 +93,8 @@ func TestSemanticTypes(t *testing.T) {
 		{`{"type":"string","name":"io.debezium.time.ZonedTimestamp"}`, `"-infinity"`, connectors.NullValue(), "-infinity"},
 		{`{"type":"string","name":"io.debezium.time.ZonedTimestamp"}`, `"+294247-01-01T23:59:59.999999Z"`, connectors.NullValue(), "+294247-01-01T23:59:59.999999Z"},
 		{`{"type":"string","name":"io.debezium.time.IsoDate"}`, `"2017-09-15Z"`, connectors.Int(schema.Date, 17424), ""},
+		{`{"type":"string","name":"io.debezium.time.IsoDate"}`, `"-5877611-06-22Z"`, connectors.NullValue(), "-infinity"},
+		{`{"type":"string","name":"io.debezium.time.IsoTimestamp"}`, `"+292278994-08-16T23:00:00Z"`, connectors.NullValue(), "infinity"},
 		{`{"type":"int32","name":"io.debezium.time.Time"}`, `1500`, connectors.Int(schema.Long, 1500000), ""},
 		{`{"type":"int64","name":"io.debezium.time.MicroTime"}`, `-3020399000000`, connectors.Int(schema.Long, -3020399000000), ""},
 		{`{"type":"int64","name":"io.debezium.time.NanoTime"}`, `-1`, connectors.Int(schema.Long, -1), ""},
