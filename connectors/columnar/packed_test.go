@@ -156,3 +156,80 @@ func TestChosenEncodings(t *testing.T) {
 		}
 	}
 }
+
+// TestPrefixedTexts writes texts that begin like the one before, some of them null, and reads them in batches of several sizes, row by row, and with
+// Arrow's own reader. Where compressed texts take less they stay plain, as for readers of old encodings.
+func TestPrefixedTexts(t *testing.T) {
+	t.Parallel()
+	s := schema.Schema{Fields: []schema.Field{{Name: "c", Type: schema.Of(schema.String), Nullable: true}}}
+	null := connectors.NullValue()
+	for _, c := range []struct {
+		name string
+		text func(i int) connectors.Value
+		o    WriterOptions
+		want string
+	}{
+		{"names", func(i int) connectors.Value { return connectors.Text(fmt.Sprint("customer ", i*7919%1000003)) }, WriterOptions{}, "uncompressed [DELTA_BYTE_ARRAY]"},
+		{"names, some null", func(i int) connectors.Value {
+			if i%7 == 3 || i/500 == 3 {
+				return null
+			}
+			return connectors.Text(fmt.Sprint("customer ", i*7919%1000003))
+		}, WriterOptions{}, "uncompressed [DELTA_BYTE_ARRAY PLAIN]"},
+		{"long names", func(i int) connectors.Value {
+			return connectors.Text(fmt.Sprintf("https://example.com/customers/%x", i*7919*104729%(1<<40)))
+		}, WriterOptions{},
+			"uncompressed [DELTA_BYTE_ARRAY]"},
+		{"names for old readers", func(i int) connectors.Value { return connectors.Text(fmt.Sprint("customer ", i*7919%1000003)) }, WriterOptions{NoPacking: true}, "snappy [PLAIN]"},
+		{"same text behind a number", func(i int) connectors.Value {
+			return connectors.Text(fmt.Sprint(i*7919%1000003, " is the number of a customer"))
+		}, WriterOptions{}, "snappy [PLAIN]"},
+		{"a prefix, and the same text behind a number", func(i int) connectors.Value {
+			return connectors.Text(fmt.Sprint("number: ", i*7919%1000003, " is the number of a customer, and nothing else"))
+		}, WriterOptions{}, "snappy [PLAIN]"},
+	} {
+		rows := make([][]connectors.Value, 5000)
+		for i := range rows {
+			rows[i] = []connectors.Value{c.text(i)}
+		}
+		c.o.PageRows, c.o.NoDictionary = 500, true
+		data, _ := writeAll(t, s, fill(t, s, rows, 1000), c.o)
+		for _, batch := range []int{1, 300, 0} {
+			mustEqual(t, rows, readRows(t, data, s, ReadOptions{BatchRows: batch}))
+		}
+		f, err := OpenFile(context.Background(), bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := f.ReadRowsAt(context.Background(), ReadOptions{}, []int64{1, 700, 4321})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, [][]connectors.Value{rows[1], rows[700], rows[4321]}, rowsOf(rec, s))
+		theirs, err := file.NewParquetReader(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		column, err := theirs.MetaData().RowGroup(0).ColumnChunk(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		encodings := slices.DeleteFunc(slices.Clone(column.Encodings()), func(e arrowparquet.Encoding) bool { return e == arrowparquet.Encodings.RLE })
+		if got := fmt.Sprint(f.Meta().RowGroups[0].Columns[0].Codec, " ", encodings); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+		table, err := pqarrow.ReadTable(context.Background(), bytes.NewReader(data), arrowparquet.NewReaderProperties(memory.DefaultAllocator), pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		k := 0
+		for _, part := range table.Column(0).Data().Chunks() {
+			for i := range part.Len() {
+				if got := ValueAt(part, s.Fields[0].Type, i); !got.Equal(rows[k][0]) {
+					t.Fatalf("%s, row %d: Arrow reads %+v, want %+v", c.name, k, got, rows[k][0])
+				}
+				k++
+			}
+		}
+	}
+}

@@ -34,7 +34,7 @@ type WriterOptions struct {
 	PageRows, PageBytes int
 	// NoDictionary writes plain values always.
 	NoDictionary bool
-	// NoPacking writes integers without DELTA_BINARY_PACKED, which Spark before 3.3 does not read.
+	// NoPacking writes integers without DELTA_BINARY_PACKED and strings without DELTA_BYTE_ARRAY, which Spark before 3.3 does not read.
 	NoPacking bool
 	// ExpectedRows is about how many rows the file will have, where that is known: columns of many values, each of them often, get dictionaries then.
 	ExpectedRows int64

@@ -30,6 +30,8 @@ type ColumnWriter struct {
 	usedDict    bool
 	usedPlain   bool
 	usedPacked  bool
+	prefixed    bool // strings of the row group that have no dictionary are DELTA_BYTE_ARRAY
+	strings     splitStrings
 	entries     int64
 	uncomp      int64
 	scratch     []byte
@@ -40,7 +42,7 @@ type ColumnWriter struct {
 
 func newColumnWriter(leaf *Node, opts *WriterOptions, mem buffers) *ColumnWriter {
 	c := &ColumnWriter{leaf: leaf, opts: opts, order: orderOf(leaf)}
-	c.plain, c.pages, c.scratch, c.packed, c.idx, c.levels, c.spare = mem.plain, mem.pages, mem.scratch, mem.packed, mem.idx, mem.levels, mem.dict
+	c.plain, c.pages, c.scratch, c.packed, c.idx, c.strings, c.levels, c.spare = mem.plain, mem.pages, mem.scratch, mem.packed, mem.idx, mem.strings, mem.levels, mem.dict
 	c.noDict = leaf.Type == Boolean || opts.NoDictionary
 	c.chunk.Order = c.order
 	return c
@@ -348,6 +350,9 @@ func (c *ColumnWriter) finish() (dict, pages [][]byte, cc ColumnChunk, encodings
 	if c.usedPacked {
 		encodings = append(encodings, DeltaBinaryPacked)
 	}
+	if c.prefixed {
+		encodings = append(encodings, DeltaBytes)
+	}
 	if c.usedPlain || len(encodings) == 0 {
 		encodings = append(encodings, Plain)
 	}
@@ -368,6 +373,6 @@ func (c *ColumnWriter) reset() {
 		c.dict, c.spare = nil, c.dict
 	}
 	c.dictPresent = 0
-	c.hasCodec, c.usedDict, c.usedPlain, c.usedPacked, c.entries, c.uncomp = false, false, false, false, 0, 0
+	c.hasCodec, c.usedDict, c.usedPlain, c.usedPacked, c.prefixed, c.entries, c.uncomp = false, false, false, false, false, 0, 0
 	c.chunk = Stats{Order: c.order}
 }

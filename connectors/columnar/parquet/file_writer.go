@@ -14,8 +14,8 @@ type WriterOptions struct {
 	PageRows, PageBytes int
 	// NoDictionary writes plain values always.
 	NoDictionary bool
-	// NoPacking writes integers that have no dictionary as they are, for readers that know no encoding but PLAIN and dictionaries. Else
-	// they become DELTA_BINARY_PACKED page by page, where that is smaller.
+	// NoPacking writes values that have no dictionary as they are, for readers that know no encoding but PLAIN and dictionaries. Else
+	// integers become DELTA_BINARY_PACKED page by page, where that is smaller, and strings DELTA_BYTE_ARRAY, where that is no larger than compressing them.
 	NoPacking bool
 	// ExpectedRows is about how many rows a row group will have, where that is known: columns of many values, each of them often, get dictionaries then.
 	ExpectedRows int64
@@ -37,6 +37,7 @@ type buffers struct {
 	plain, scratch, packed []byte
 	pages                  pageList
 	idx                    []uint32
+	strings                splitStrings
 	levels                 Vector
 	dict                   *dictionary
 }
@@ -46,7 +47,7 @@ func (b *Buffers) Size() int64 {
 	n := 0
 	for i := range b.columns {
 		k := &b.columns[i]
-		n += cap(k.plain) + cap(k.scratch) + cap(k.packed) + 4*cap(k.idx) + cap(k.levels.Reps)
+		n += cap(k.plain) + cap(k.scratch) + cap(k.packed) + cap(k.strings.rest) + 4*(cap(k.idx)+cap(k.strings.shared)+cap(k.strings.own)) + cap(k.levels.Reps)
 		for _, b := range k.pages.free {
 			n += cap(b)
 		}
@@ -74,7 +75,7 @@ func (b *Buffers) give(i int, c *ColumnWriter) {
 	for i >= len(b.columns) {
 		b.columns = append(b.columns, buffers{})
 	}
-	k := buffers{idx: c.idx[:0], levels: Vector{Reps: c.levels.Reps[:0]}, dict: c.spare, pages: c.pages.kept(maxKept)}
+	k := buffers{idx: c.idx[:0], strings: c.strings, levels: Vector{Reps: c.levels.Reps[:0]}, dict: c.spare, pages: c.pages.kept(maxKept)}
 	for to, from := range map[*[]byte][]byte{&k.plain: c.plain, &k.scratch: c.scratch, &k.packed: c.packed} {
 		if cap(from) <= maxKept {
 			*to = from[:0]

@@ -136,6 +136,24 @@ func unpackDeltas[T uint32 | uint64](d *packed, dst []T) {
 			dst[i] = T(last)
 		}
 		i = len(dst)
+	case w <= 8 && bit&7 == 0 && len(dst) >= 8: // eight numbers are w bytes, and fit into a word
+		mask := uint64(1)<<w - 1
+		for ; i+8 <= len(dst) && bit>>3+8 <= len(d.b); i += 8 {
+			x := binary.LittleEndian.Uint64(d.b[bit>>3:])
+			eight := dst[i : i+8 : i+8]
+			a := last + (low + x&mask)
+			b := a + (low + x>>(w&63)&mask)
+			c := b + (low + x>>(2*w&63)&mask)
+			e := c + (low + x>>(3*w&63)&mask)
+			eight[0], eight[1], eight[2], eight[3] = T(a), T(b), T(c), T(e)
+			x >>= 4 * w & 63
+			a = e + (low + x&mask)
+			b = a + (low + x>>(w&63)&mask)
+			c = b + (low + x>>(2*w&63)&mask)
+			last = c + (low + x>>(3*w&63)&mask)
+			eight[4], eight[5], eight[6], eight[7] = T(a), T(b), T(c), T(last)
+			bit += 8 * int(w)
+		}
 	case w <= 56: // a number and the bits before it in its first byte fit into a word
 		mask := uint64(1)<<w - 1
 		// As many as have a whole word of b behind their first bit.
@@ -192,23 +210,32 @@ func appendPacked[T uint32 | uint64](dst []byte, v []T, size int) (out []byte, o
 	if len(v) < packedMini {
 		return dst, false
 	}
+	pays := func(n, bytes int) bool { return 4*bytes <= 3*size*n }
+	if out, ok = appendDeltas(dst, v, pays); !ok {
+		return out[:len(dst)], false
+	}
+	return out, true
+}
+
+// appendDeltas appends numbers as DELTA_BINARY_PACKED. It ends early, with false, where pays says of the first of them or of all that they take too
+// many bytes; nil: they never do.
+func appendDeltas[T uint32 | uint64](dst []byte, v []T, pays func(n, bytes int) bool) ([]byte, bool) {
 	began := len(dst)
-	pays := func(n int) bool { return 4*(len(dst)-began) <= 3*size*n }
 	dst = binary.AppendUvarint(dst, packedBlock)
 	dst = binary.AppendUvarint(dst, packedMinis)
 	dst = binary.AppendUvarint(dst, uint64(len(v)))
-	last := signed(v[0])
-	dst = binary.AppendVarint(dst, last)
+	first := int64(0)
+	if len(v) > 0 {
+		first = signed(v[0])
+	}
+	dst = binary.AppendVarint(dst, first)
 	for i := 1; i < len(v); i += packedBlock {
-		if i > packedTrial && i <= packedTrial+packedBlock && !pays(i) {
-			return dst[:began], false
+		if pays != nil && i > packedTrial && i <= packedTrial+packedBlock && !pays(i, len(dst)-began) {
+			return dst, false
 		}
 		dst = appendPackedBlock(dst, v[i-1:min(i+packedBlock, len(v))])
 	}
-	if !pays(len(v)) {
-		return dst[:began], false
-	}
-	return dst, true
+	return dst, pays == nil || pays(len(v), len(dst)-began)
 }
 
 // signed gives a number of either width with its sign.

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// packedSeeds are packed numbers of several widths.
+// packedSeeds are packed numbers of several widths, and strings that share prefixes.
 func packedSeeds() (seeds [][]byte) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, w := range []uint{0, 1, 7, 13, 31, 40} {
@@ -23,7 +23,9 @@ func packedSeeds() (seeds [][]byte) {
 		}
 		seeds = append(seeds, b)
 	}
-	return seeds
+	c := &ColumnWriter{opts: &WriterOptions{}, plain: plainStrings(sharingStrings(300)), prefixed: true, hasCodec: true}
+	b, _ := c.appendPrefixed(nil)
+	return append(seeds, b)
 }
 
 // readDamaged reads b as a page of numbers and as one of strings, in parts: errors are ErrCorrupt or ErrUnsupported, and nothing panics.

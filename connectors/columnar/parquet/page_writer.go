@@ -50,6 +50,12 @@ func (c *ColumnWriter) appendValues(b []byte) ([]byte, Encoding) {
 			b, ok = appendPacked(b, castTo[uint32](c.plain, len(c.plain)/4), 4)
 		case Int64:
 			b, ok = appendPacked(b, castTo[uint64](c.plain, len(c.plain)/8), 8)
+		case ByteArray:
+			if c.leaf.Logical == LogicalString {
+				if b, ok = c.appendPrefixed(b); ok {
+					return b, DeltaBytes
+				}
+			}
 		}
 	}
 	if ok {

@@ -50,7 +50,8 @@ type values struct {
 	// mat holds all values of a page whose encoding is decoded at once, and matAt the next one.
 	mat    Vector
 	matAt  int
-	deltas packed // numbers, or lengths of strings
+	deltas packed // numbers, or lengths of strings, or of what follows their prefixes
+	prefix prefixes
 	dict   *Vector
 	idx    []uint32
 	// lent tells that a vector has been given a part of b: its memory must not be used again for a page.
@@ -66,6 +67,7 @@ const (
 	modeMaterialised
 	modePacked
 	modePackedLengths
+	modePrefixed
 )
 
 // open begins a page of n values (nulls not counted where the count is known, else an upper bound) in the given encoding.
@@ -120,6 +122,9 @@ func (d *values) open(e Encoding, b []byte, n int, dict *Vector) error {
 		d.left = d.deltas.left
 		return err
 	case DeltaBytes, ByteStreamSplit:
+		if e == DeltaBytes && d.typ == ByteArray {
+			return d.openPrefixed(b, n)
+		}
 		d.mode, d.matAt = modeMaterialised, 0
 		d.mat = Vector{}
 		if err := materialise(e, d.typ, d.length, b, n, &d.mat); err != nil {
@@ -167,6 +172,8 @@ func (d *values) read(v *Vector, n int) error {
 		return readPacked(&d.deltas, v.W8[at:])
 	case modePackedLengths:
 		return d.readPackedBytes(v, n)
+	case modePrefixed:
+		return d.readPrefixed(v, n)
 	}
 	return d.readPlain(v, n)
 }
