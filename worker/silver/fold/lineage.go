@@ -130,7 +130,7 @@ func (p *PartLineage) Observe(at Stamp, ts int64) {
 	}
 }
 
-// pass notes the position of an event of the partition's epoch.
+// pass notes the position of an event of the partition's epoch. It looks at the partition's own order alone, which no cut of the input changes (D7).
 func (p *PartLineage) pass(pos string, offset int64) {
 	a := &p.Again
 	switch {
@@ -145,9 +145,9 @@ func (p *PartLineage) pass(pos string, offset int64) {
 	}
 }
 
-// Repeating tells whether the event that Assign saw last may be one that came before, and then before which offset of the partition: if that event is
-// there, with its position, this is it once more. What was lost when the connector ended comes for the first time, at MaxPos or, through another
-// partition, anywhere.
+// Repeating tells whether the event that Assign saw last may be one that came before (D5: a repeat changes nothing, whatever its offset), and then before
+// which offset of the partition: if that event is there, with its position, this is it once more. What was lost when the connector ended comes for the
+// first time, at MaxPos or, through another partition, anywhere.
 func (p *PartLineage) Repeating(at Stamp) (before int64, may bool) {
 	a := &p.Again
 	may = a.Since > 0 && at.Epoch == p.Epoch && at.Pos != "" && (at.Pos < p.MaxPos || at.Pos == p.MaxPos && a.OnceMore <= a.Seen+1)
