@@ -52,6 +52,11 @@ func NewAuto(reg *Registry, main string, o Options) (*Auto, error) {
 // Decode implements connectors.Decoder.
 func (a *Auto) Decode(dst []connectors.Change, rec *connectors.Record) ([]connectors.Change, error) {
 	out, err := a.main.Decode(dst, rec)
+	if err == nil && len(out) > len(dst) && out[len(out)-1].Kind == connectors.Tombstone {
+		if _, flat := rec.Header(flatHeader); flat { // the headers of a flattened delete tell its position
+			return a.other(dst, rec, nil)
+		}
+	}
 	if err == nil {
 		kind := "debezium"
 		if len(rec.Value) == 0 || out[len(out)-1].Kind == connectors.Tombstone {
@@ -63,6 +68,11 @@ func (a *Auto) Decode(dst []connectors.Change, rec *connectors.Record) ([]connec
 	if _, poison := connectors.IsPoison(err); !poison {
 		return dst, err
 	}
+	return a.other(dst, rec, err)
+}
+
+// other decodes a record that is not of the main format, for which that one said err.
+func (a *Auto) other(dst []connectors.Change, rec *connectors.Record, err error) ([]connectors.Change, error) {
 	f := Detect(rec)
 	if f.Format == "" {
 		a.noteFinding(rec, f)

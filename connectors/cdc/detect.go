@@ -51,20 +51,30 @@ const (
 var detectNames = []string{"metadata", "specversion", "op", "source", "op_type", "table", "pos", "isDdl", "mysqlType", "type", "database",
 	"ts", "data", "__deleted", "__op", "schema", "payload", "tableChanges", "status", "id", "ts_ms", "aggregate_type", "reason"}
 
-// Detect tells the format of one record by its value alone, by the rules of formats.md section 6: the answer for a
+// flatHeader is the header by which ExtractNewRecordState says what happened, where add.headers asks for it.
+const flatHeader = "__op"
+
+// Detect tells the format of one record by its value and that header alone, by the rules of formats.md section 6: the answer for a
 // record is always the same, whatever came before it.
 func Detect(rec *connectors.Record) Finding {
 	s := strings.TrimPrefix(js.Text(rec.Value), "\uFEFF")
+	_, flat := rec.Header(flatHeader)
+	none := func(encoding, why string) Finding {
+		if flat {
+			return Finding{Format: "debezium-flat", Encoding: encoding, Why: why + ", and a header __op is there"}
+		}
+		return Finding{Format: FormatTombstone, Encoding: encoding, Why: why}
+	}
 	switch {
 	case len(s) == 0:
-		return Finding{Format: FormatTombstone, Encoding: "json", Why: "there is no value"}
+		return none("json", "there is no value")
 	case s[0] <= 1 && len(s) >= 6:
 		return Finding{Encoding: "registry", Why: "the first byte is the magic of a schema registry's framing, and those are not asked: let the source write JSON (JsonConverter)"}
 	}
 	i := js.Space(s, 0)
 	if i >= len(s) || s[i] != '{' || !utf8.ValidString(s) {
 		if end := js.Null(s, i); end >= 0 && js.Space(s, end) == len(s) {
-			return Finding{Format: FormatTombstone, Encoding: "json", Why: "the value is the text null"}
+			return none("json", "the value is the text null")
 		}
 		return Finding{Encoding: "unknown", Why: "the value is not a JSON object"}
 	}
@@ -75,7 +85,7 @@ func Detect(rec *connectors.Record) Finding {
 	}
 	if n == 2 && set&(1<<mSchema|1<<mPayload) == 1<<mSchema|1<<mPayload {
 		if texts[mPayload] == "null" {
-			return Finding{Format: FormatTombstone, Encoding: "json-schema", Why: "the payload is null"}
+			return none("json-schema", "the payload is null")
 		}
 		if texts[mPayload][0] == '{' {
 			f.Encoding = "json-schema"
@@ -109,6 +119,8 @@ func Detect(rec *connectors.Record) Finding {
 	case has(mDatabase, mTable, mType, mTs) && strings.ToLower(texts[mType]) == texts[mType],
 		has(mDatabase, mTable, mReason) && n == 3:
 		f.Format, f.Why = "maxwell", "database, table, type and ts are there"
+	case flat:
+		f.Format, f.Why = "debezium-flat", "a header __op is there"
 	case has(mOpMark) || has(mDeletedMark):
 		f.Format, f.Why = "debezium-flat", "__op or __deleted is there"
 	default:

@@ -98,9 +98,11 @@ func (d *Decoder) Decode(dst []connectors.Change, rec *connectors.Record) ([]con
 		return dst, err
 	}
 	switch op := meta["op"].Str; {
-	case none:
+	case none && op != "d":
 		event.Tombstone(&c)
 		c.Op = connectors.Delete
+	case none: // its headers tell which delete it is
+		c.Op, c.OpText, c.Raw.Complete = connectors.Delete, "d", rec.Value == nil
 	case truth(meta["deleted"]) || op == "d":
 		c.Op, c.OpText = connectors.Delete, "d"
 	case op == "c":

@@ -396,6 +396,41 @@ func TestAuto(t *testing.T) {
 	}
 }
 
+// The headers of a flattened delete that has no value (delete.tombstone.handling.mode=tombstone with add.headers) tell that it is one, and where in the
+// log: it is no tombstone record, which would delete by its offset. Found out by auto as well, as is an insert whose metadata are headers only.
+func TestFlatDeletesWithoutValue(t *testing.T) {
+	t.Parallel()
+	headers := func(op, seq string) []connectors.Header {
+		return []connectors.Header{{Key: "__op", Value: []byte(op)}, {Key: "__source_lsn", Value: []byte("254892056")}, {Key: "__source_sequence", Value: []byte(seq)},
+			{Key: "__table", Value: []byte("t4")}, {Key: "__debezium.context.connectorName", Value: []byte("postgresql")}}
+	}
+	for _, format := range []string{"auto", "debezium-flat"} {
+		d, err := Default().New(format, cdc.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []connectors.Change
+		const noPayload = `{"schema":{"type":"struct","fields":[]},"payload":null}`
+		for i, r := range []connectors.Record{
+			{Value: []byte(`{"k0":0.0,"v":"a"}`), Headers: headers("c", `["254820648","254892280"]`)},
+			{Headers: headers("d", `["254820648","254892056"]`)},
+			{}, // a tombstone record as any source sends it
+			{Value: []byte(noPayload), Headers: headers("d", `["254820648","254892056"]`)},
+		} {
+			r.Topic, r.Offset, r.Key = "p.public.t4", int64(i), []byte(`{"k0":0.0}`)
+			if out, err = d.Decode(out, &r); err != nil {
+				t.Fatalf("%s: %v", format, err)
+			}
+		}
+		if len(out) != 4 || out[3].Kind != connectors.RowChange || out[3].Op != connectors.Delete || out[3].Position != out[1].Position || out[0].Op != connectors.Insert || out[1].Kind != connectors.RowChange || out[1].Op != connectors.Delete || out[2].Kind != connectors.Tombstone {
+			t.Fatalf("%s: %+v", format, out)
+		}
+		if out[1].PosQuality == connectors.OffsetOnly || out[1].Position >= out[0].Position || out[1].Source.Table != "t4" || out[1].OpText != "d" {
+			t.Errorf("%s: the delete is at %x (%v) of %v, the insert at %x", format, out[1].Position, out[1].PosQuality, out[1].Source, out[0].Position)
+		}
+	}
+}
+
 // FuzzFormats gives every decoder any bytes.
 func FuzzFormats(f *testing.F) {
 	for _, s := range samples.Load(f, testkit.Shared(f, "samples"), append(families, "debezium-mysql-insert", "malformed-")...) {
