@@ -9,6 +9,7 @@ import (
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
 	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/store"
 	"sluice.io/sluice/worker/commit"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -91,6 +92,10 @@ func (r *reader) file(ctx context.Context, t *delta.Table, path string) error {
 		return err
 	}
 	data, err := t.Bucket().Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) { // trying again would not bring it back
+		return commit.Permanent(fmt.Errorf("%w; it was deleted, by a vacuum after the table was optimized perhaps, before silver had merged this version. "+
+			"Bring the file back, then restart the task", err))
+	}
 	if err != nil {
 		return err
 	}

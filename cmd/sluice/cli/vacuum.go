@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sluice.io/sluice/connectors/delta"
 	"sluice.io/sluice/connectors/delta/optimize"
 	"sluice.io/sluice/connectors/delta/vacuum"
 )
@@ -35,6 +36,10 @@ func (a *app) tableVacuum() *cobra.Command {
 			s, err := t.Snapshot(ctx)
 			if err != nil {
 				return tableError(args[0], err)
+			}
+			if isBronze(s) && !dry && !o.Unsafe {
+				return usagef("%s is a bronze table: after an optimize, vacuum takes the files from which a silver table that is behind or made anew reads; "+
+					"add --force if all silver tables are up to date and none shall ever be rebuilt", args[0])
 			}
 			look := a.progress("looking at files", countText)
 			o.Progress = func(done, total int) { look.set(int64(done), int64(total)) }
@@ -78,8 +83,18 @@ func (a *app) tableVacuum() *cobra.Command {
 	}
 	c.Flags().DurationVar(&o.Retention, "retention", 0, "how old an unused file must be (default: the table's delta.deletedFileRetentionDuration, else 168h)")
 	c.Flags().BoolVar(&dry, "dry-run", false, "print what would be deleted")
-	c.Flags().BoolVar(&o.Unsafe, "force", false, "allow a retention shorter than the table's")
+	c.Flags().BoolVar(&o.Unsafe, "force", false, "allow a retention shorter than the table's, and the vacuum of a bronze table")
 	return c
+}
+
+// isBronze tells whether a table is a bronze table of Sluice.
+func isBronze(s *delta.Snapshot) bool {
+	for _, col := range []string{"topic", "partition", "offset", "event_id"} {
+		if s.Schema().Index(col) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (a *app) tableOptimize() *cobra.Command {
