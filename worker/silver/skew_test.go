@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkSkew merges changes that are not spread over a table: many of one key, or many of a kind that is rare. CPU for a change should not grow with their
-// number: each is measured at n and 4 n. Equal rows of a table without key are the exception: all are entries of one hash.
+// number: each is measured at n and 4 n. `make bench-skew` has more of them, larger.
 func BenchmarkSkew(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	row := func(n int, key int64, op connectors.Op) connectors.Change { return benchEvent(n, key, op, rng) }
