@@ -19,7 +19,7 @@ func quantile(times []time.Duration, q float64) time.Duration {
 }
 
 // TestClusterKill kills nodes of a cluster under load, every second time the leader, and measures how long it takes until
-// silver holds what came after the kill. In the end the lake equals the model: nothing lost, nothing doubled.
+// silver holds what came after the kill; the tasks of the other nodes go on. In the end the lake equals the model: nothing lost, nothing doubled.
 //
 // SLUICE_CLUSTER_KILLS is the number of kills (default 4; 30 in the real-systems suite), SLUICE_KILL_SEED or SLUICE_SEED the seed.
 func TestClusterKill(t *testing.T) {
@@ -38,6 +38,7 @@ func TestClusterKill(t *testing.T) {
 	c.spread(t, time.Minute, 0, 1, 2)
 
 	var all, followers, leaders []time.Duration
+	of, on := 0, 0 // tasks that other nodes had, and those of them that were not interrupted
 	for i := range kills {
 		c.whole(t)
 		victim, lead := rnd.IntN(3), c.leader(t)
@@ -46,9 +47,23 @@ func TestClusterKill(t *testing.T) {
 		} else if victim == lead {
 			victim = (lead + 1) % 3
 		}
+		witness := c.nodes[(victim+1)%3]
+		before, problem := witness.tasks(t)
+		if problem != "" {
+			t.Fatal(problem)
+		}
 		had, began := c.load.sofar(), time.Now()
 		c.nodes[victim].Kill()
 		took := c.fresh(t, began, had, 2*time.Minute)
+		after, problem := witness.tasks(t)
+		if problem != "" {
+			t.Fatal(problem)
+		}
+		others, went := goneOn(before, after, c.nodes[victim].id)
+		if went <= others/2 {
+			t.Errorf("kill %d: of %d tasks that other nodes had, only %d went on where they were; before and after:\n%v\n%v", i+1, others, went, before, after)
+		}
+		of, on = of+others, on+went
 		all = append(all, took)
 		role := "follower"
 		if victim == lead {
@@ -67,6 +82,22 @@ func TestClusterKill(t *testing.T) {
 	t.Logf("FIGURE kill→fresh p50/p99: %s / %s over %d kills (leader %s / %s, follower %s / %s)",
 		quantile(all, .5).Round(ms), quantile(all, .99).Round(ms), len(all), quantile(leaders, .5).Round(ms), quantile(leaders, .99).Round(ms),
 		quantile(followers, .5).Round(ms), quantile(followers, .99).Round(ms))
+	t.Logf("FIGURE tasks of other nodes that a kill did not interrupt: %d of %d", on, of)
+}
+
+// goneOn counts the tasks that other nodes than the victim had, and those of them that they have gone on with: the epoch is that of before. A
+// few may have moved since, so that the nodes left have even loads.
+func goneOn(before, after []ownedTask, victim string) (others, went int) {
+	for _, b := range before {
+		if b.Node == victim {
+			continue
+		}
+		others++
+		if slices.ContainsFunc(after, func(a ownedTask) bool { return a.Name == b.Name && a.Node == b.Node && a.Epoch == b.Epoch }) {
+			went++
+		}
+	}
+	return others, went
 }
 
 // loadAverage says how busy the machine is, for reading figures.

@@ -149,17 +149,33 @@ func (n *node) running() bool {
 	}
 }
 
+// ownedTask is a task of the shop's connector, as a node knows it.
+type ownedTask struct {
+	Name, Node, State, Trace string
+	Epoch                    uint64
+}
+
+// tasks gives them all, or what stood in the way.
+func (n *node) tasks(tb testing.TB) ([]ownedTask, string) {
+	tb.Helper()
+	status, body := n.call(tb, "GET", "/sluice/v1/connectors/shop/tasks", nil)
+	if status != 200 {
+		return nil, body
+	}
+	var tasks []ownedTask
+	if err := json.Unmarshal([]byte(body), &tasks); err != nil {
+		tb.Fatal(err)
+	}
+	return tasks, ""
+}
+
 // spread waits until every task of the connector runs and each of the nodes in on has its share.
 func (c *cluster) spread(tb testing.TB, limit time.Duration, on ...int) {
 	tb.Helper()
 	proc.Eventually(tb, limit, "the tasks run and are spread over the nodes", func() (bool, string) {
-		var tasks []struct{ Name, Node, State, Trace string }
-		status, body := c.nodes[on[0]].call(tb, "GET", "/sluice/v1/connectors/shop/tasks", nil)
-		if status != 200 {
-			return false, body
-		}
-		if err := json.Unmarshal([]byte(body), &tasks); err != nil {
-			tb.Fatal(err)
+		tasks, problem := c.nodes[on[0]].tasks(tb)
+		if problem != "" {
+			return false, problem
 		}
 		count := map[string]int{}
 		for _, t := range tasks {
