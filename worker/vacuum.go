@@ -39,8 +39,9 @@ func (p *places) all() []string {
 	return slices.Clone(p.paths)
 }
 
-// vacuumer deletes, now and then, the files of a task's tables that no version within the retention needs. It works beside the merges, which wait for nothing
-// of it: what it deletes is older than the retention and referred to by nothing that they or any reader use. Two owners that do it at once do no harm.
+// vacuumer deletes, now and then, the files of a task's silver tables that no version within the retention needs, and the part of their logs that is older
+// than its retention. It works beside the merges, which wait for nothing of it: what it deletes is older than the retention and referred to by nothing that
+// they or any reader use. Two owners that do it at once do no harm. Bronze keeps its log: silver is built from its versions.
 type vacuumer struct {
 	t     *tableRun
 	every time.Duration // 0: never
@@ -61,9 +62,9 @@ func (v *vacuumer) run(ctx context.Context) error {
 				return nil
 			}
 			began := time.Now()
-			var res vacuum.Result
+			var gone tidied
 			err := guard.Do(func() (err error) {
-				res, err = vacuumTable(ctx, v.t.lake, path)
+				gone, err = tidyTable(ctx, v.t.lake, path)
 				return err
 			})
 			<-v.turn
@@ -75,9 +76,9 @@ func (v *vacuumer) run(ctx context.Context) error {
 				return nil
 			case err != nil:
 				v.t.u.log.Warn("vacuum failed; it is tried again later", "table", path, "error", err)
-			case res.Deleted > 0:
-				v.t.u.log.Info("deleted files that no version within the retention needs", "table", path, "files", res.Deleted, "bytes", res.Bytes,
-					"took", time.Since(began).Round(time.Millisecond))
+			case gone.files.Deleted > 0 || gone.log > 0:
+				v.t.u.log.Info("deleted files that no version within the retention needs", "table", path, "files", gone.files.Deleted, "bytes", gone.files.Bytes,
+					"of the log", gone.log, "took", time.Since(began).Round(time.Millisecond))
 			}
 		}
 		pause = v.every
@@ -85,18 +86,36 @@ func (v *vacuumer) run(ctx context.Context) error {
 	return nil
 }
 
-// vacuumTable vacuums a table, if it is there, with its own retention. It reads the log anew: no snapshot with all its tombstones stays in memory.
-func vacuumTable(ctx context.Context, lake store.Bucket, path string) (vacuum.Result, error) {
+// tidied is what a table got rid of.
+type tidied struct {
+	files vacuum.Result
+	log   int // commits and checkpoints
+}
+
+// tidyTable vacuums a table, if it is there, and cleans its log up, each with the table's own retention. It reads the log anew: no snapshot with all its
+// tombstones stays in memory.
+func tidyTable(ctx context.Context, lake store.Bucket, path string) (gone tidied, err error) {
 	t, err := delta.Open(ctx, lake, path)
 	if errors.Is(err, delta.ErrNotTable) {
-		return vacuum.Result{}, nil
+		return gone, nil
 	}
 	if err != nil {
-		return vacuum.Result{}, fmt.Errorf("vacuum %s: %w", path, err)
+		return gone, fmt.Errorf("vacuum %s: %w", path, err)
 	}
-	plan, err := vacuum.Make(ctx, t.Cached(), vacuum.Options{})
-	if err != nil || len(plan.Files) == 0 {
-		return vacuum.Result{}, err
+	s := t.Cached()
+	plan, err := vacuum.Make(ctx, s, vacuum.Options{})
+	if err != nil {
+		return gone, err
 	}
-	return vacuum.Execute(ctx, t, plan, vacuum.Options{})
+	if len(plan.Files) > 0 {
+		if gone.files, err = vacuum.Execute(ctx, t, plan, vacuum.Options{}); err != nil {
+			return gone, err
+		}
+	}
+	old, err := t.PlanCleanup(ctx, s, time.Now())
+	if err != nil {
+		return gone, err
+	}
+	gone.log, err = t.Cleanup(ctx, old)
+	return gone, err
 }
