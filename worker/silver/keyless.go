@@ -69,7 +69,7 @@ func sameRow(a, b connectors.Row) bool {
 			return false
 		}
 	}
-	return true
+	return slices.Equal(a.Rescued(), b.Rescued())
 }
 
 // foldSets merges the events of a table without key.
@@ -129,7 +129,7 @@ func (w *work) foldSets(ctx context.Context) error {
 func (w *work) rowHash(img *fold.Image) fold.Hash {
 	b := w.keyBuf[:0]
 	for i := range img.Vals {
-		b = appendNamed(b, w.m.cols.Source[i].Source, &img.Vals[i])
+		b = appendNamed(b, w.m.cols.Source[i].Source, &img.Vals[i], img.Rescue[i])
 	}
 	w.keyBuf = b
 	return fold.Sum(b)

@@ -112,7 +112,7 @@ func (m *Merger) keyReader(sch schema.Schema) *keyReader {
 		r.end = len(r.cols)
 		r.cols = append(r.cols, evolve.ColEndSequence)
 	}
-	if m.keyed() && sch.Index(evolve.ColRescued) >= 0 {
+	if sch.Index(evolve.ColRescued) >= 0 {
 		r.rescued = len(r.cols)
 		r.cols = append(r.cols, evolve.ColRescued)
 	}
@@ -161,11 +161,7 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 	}
 	for n := range r.columns {
 		v := r.columns[n].at(i)
-		if r.names == nil {
-			r.buf = r.appendKey(r.buf, n, &v, rescued)
-		} else {
-			r.buf = appendNamed(r.buf, r.names[n], &v)
-		}
+		r.buf = r.appendKey(r.buf, n, &v, rescued)
 	}
 	k.h = fold.Sum(r.buf)
 	var err error
@@ -191,15 +187,23 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 	return k, nil
 }
 
-// appendKey appends a column of the key and what of it was rescued.
+// appendKey appends a column of the key, or of a row that is hashed whole, and what of it was rescued.
 func (r *keyReader) appendKey(dst []byte, n int, v *value, rescued evolve.Rescue) []byte {
-	dst = fold.AppendCanonical(dst, v)
+	raw := ""
 	if len(rescued) > 0 {
-		if _, raw, ok := rescued.Of(&r.sch.Fields[r.sch.Index(r.cols[r.keys[n]])]); ok {
-			dst = fold.AppendRescued(dst, raw)
-		}
+		_, raw, _ = rescued.Of(&r.sch.Fields[r.sch.Index(r.cols[r.keys[n]])])
 	}
-	return dst
+	if r.names != nil {
+		return appendNamed(dst, r.names[n], v, raw)
+	}
+	return appendSaved(fold.AppendCanonical(dst, v), raw)
+}
+
+func appendSaved(dst []byte, raw string) []byte {
+	if raw == "" {
+		return dst
+	}
+	return fold.AppendRescued(dst, raw)
 }
 
 // pick calls f for the rows of a file that one of two deletion vectors has and the other has not. Where they are few, only
@@ -237,13 +241,13 @@ func (r *keyReader) pick(ctx context.Context, a *delta.Add, was, is *bitmap, f f
 	return nil
 }
 
-// appendNamed appends a column of a row that is hashed whole; NULLs are left out, so that a column that was added later
-// changes no hash.
-func appendNamed(dst []byte, name string, v *value) []byte {
-	if fold.Unknown(v) || v.Equal(nullValue) {
+// appendNamed appends a column of a row that is hashed whole, and raw, what it could not hold; NULLs of which nothing was rescued are left out, so that a
+// column that was added later changes no hash.
+func appendNamed(dst []byte, name string, v *value, raw string) []byte {
+	if raw == "" && (fold.Unknown(v) || v.Equal(nullValue)) {
 		return dst
 	}
 	dst = append(dst, name...)
 	dst = append(dst, 0)
-	return fold.AppendCanonical(dst, v)
+	return appendSaved(fold.AppendCanonical(dst, v), raw)
 }

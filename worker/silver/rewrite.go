@@ -327,11 +327,7 @@ func (m *Merger) rowHasher(sch schema.Schema) func(rec arrow.Record, row int) (f
 		}
 		for i, c := range at {
 			v := columnar.ValueAt(rec.Column(c), sch.Fields[c].Type, row)
-			if r.names == nil {
-				buf = r.appendKey(buf, i, &v, rescued)
-			} else {
-				buf = appendNamed(buf, r.names[i], &v)
-			}
+			buf = r.appendKey(buf, i, &v, rescued)
 		}
 		return fold.Sum(buf), nil
 	}

@@ -97,7 +97,7 @@ func AppendCanonical(dst []byte, v *connectors.Value) []byte {
 	return append(dst, v.Str...)
 }
 
-// AppendRescued appends what a column of the key could not hold, as the JSON in which a row keeps it, behind the column's value: rows whose keys
+// AppendRescued appends what a column of the key, or of a row without one, could not hold, as the JSON in which a row keeps it, behind the column's value: rows whose keys
 // differ in nothing else (infinity and -infinity) are two rows.
 func AppendRescued(dst []byte, raw string) []byte {
 	dst = append(dst, tagSaved)
