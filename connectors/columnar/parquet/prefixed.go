@@ -153,7 +153,7 @@ func (c *ColumnWriter) appendPrefixed(b []byte) (out []byte, ok bool) {
 		return b, false
 	}
 	s := &c.strings
-	if s.split(c.plain, !c.prefixed); !c.prefixed && !s.pays(len(c.plain)) {
+	if !s.split(c.plain, !c.prefixed) {
 		return b, false
 	}
 	out, _ = appendDeltas(b, s.shared, nil)
@@ -179,11 +179,10 @@ type splitStrings struct {
 	rest        []byte
 }
 
-// pays tells that what strings share is a quarter of their size bytes at least.
-func (s *splitStrings) pays(size int) bool { return 4*len(s.rest) <= 3*size }
-
-// split splits the strings of a plain page; with trial only the first of them, if that does not pay.
-func (s *splitStrings) split(page []byte, trial bool) {
+// split splits the strings of a plain page. With onlyIfPays it gives false where what they share is less than a quarter of the page, or of its first
+// strings: they are not split to the end then.
+func (s *splitStrings) split(page []byte, onlyIfPays bool) bool {
+	pays := func(size int) bool { return !onlyIfPays || 4*len(s.rest) <= 3*size }
 	s.shared, s.own, s.rest = s.shared[:0], s.own[:0], s.rest[:0]
 	if cap(s.rest) < len(page) {
 		s.rest = make([]byte, 0, len(page)+len(page)/8)
@@ -202,10 +201,11 @@ func (s *splitStrings) split(page []byte, trial bool) {
 		}
 		n += l - same
 		last, lastLen, p = p, l, p+l
-		if s.rest = rest[:n]; trial && len(s.own) == packedTrial && !s.pays(p) {
-			return
+		if s.rest = rest[:n]; len(s.own) == packedTrial && !pays(p) {
+			return false
 		}
 	}
+	return pays(len(page))
 }
 
 // commonPrefix is how many bytes two strings begin with that are the same. It may look at up to 8 bytes of memory behind them.

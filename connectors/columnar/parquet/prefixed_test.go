@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -169,4 +170,56 @@ func BenchmarkPrefixed(b *testing.B) {
 			page, _ = c.appendPrefixed(page[:0])
 		}
 	})
+}
+
+// A page is in prefixes with all of its strings, or not at all. Was: of a page whose first strings share little only those were written, where they alone are
+// less than three quarters of the page.
+func TestPrefixedPagesAreWhole(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(11, 12))
+	text := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = 'a' + byte(r.IntN(26))
+		}
+		return b
+	}
+	written := 0
+	for _, n := range []int{1, 200, packedTrial - 1, packedTrial, packedTrial + 1, 3000, 6000} {
+		for _, from := range []int{0, 100, 2000, n} { // from here on texts share
+			var want [][]byte
+			c := &ColumnWriter{leaf: &Node{Type: ByteArray, Logical: LogicalString}, opts: &WriterOptions{Codec: Snappy}}
+			for i := range n {
+				s := text(10 + r.IntN(12))
+				if i >= from {
+					s = fmt.Appendf(nil, "customer/%08d", i)
+				}
+				want = append(want, s)
+				c.plain = append(binary.LittleEndian.AppendUint32(c.plain, uint32(len(s))), s...)
+			}
+			for range 2 { // the first page of a row group, and one behind it
+				page, ok := c.appendPrefixed(nil)
+				if !ok {
+					continue
+				}
+				written++
+				d := values{typ: ByteArray}
+				if err := d.open(DeltaBytes, page, n, nil); err != nil || d.left != n {
+					t.Fatalf("%d texts that share from %d on: %d are in the page (%v)", n, from, d.left, err)
+				}
+				v := &Vector{}
+				if err := d.read(v, n); err != nil {
+					t.Fatal(err)
+				}
+				for i, s := range want {
+					if got := v.Data[v.Offs[i]:v.Offs[i+1]]; !bytes.Equal(got, s) {
+						t.Fatalf("%d texts that share from %d on: %d is %q, want %q", n, from, i, got, s)
+					}
+				}
+			}
+		}
+	}
+	if written == 0 {
+		t.Error("nothing was written in prefixes")
+	}
 }
