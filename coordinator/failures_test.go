@@ -22,7 +22,7 @@ func TestKillAnyNode(t *testing.T) {
 	// tasks of the living, comes two heartbeats after the death.
 	k := newCluster(t, 3, b, func(_ int, o *Options) {
 		o.Timing.Lease, o.Timing.Dead, o.Timing.Raft.Heartbeat = 5*time.Second, 6*time.Second, time.Second
-		o.Timing.Heartbeat = 500 * time.Millisecond
+		o.Timing.Heartbeat = time.Second
 	})
 	k.startAll()
 	k.voters(3)
