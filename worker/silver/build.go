@@ -174,11 +174,14 @@ func (b *builder) compact() ([]fold.Hash, error) {
 
 // loadTombs puts the tombstones of the state into the index, unless their key has been there again since.
 func (m *Merger) loadTombs(ctx context.Context, x *index.Index) (err error) {
-	l := removals{x: x, waiting: map[removalKey]int64{}}
+	l := removals{x: x, most: waitingMost}
 	if !m.keyed() {
 		defer func() {
 			if err == nil {
-				err = l.wait()
+				err = l.enter()
+			}
+			if err == nil {
+				_, err = x.Shrink()
 			}
 		}()
 	}
@@ -196,7 +199,9 @@ func (m *Merger) loadTombs(ctx context.Context, x *index.Index) (err error) {
 				}
 			}
 			if !m.keyed() {
-				l.load(t, g)
+				if err := l.load(t, g); err != nil {
+					return err
+				}
 				continue
 			}
 			e, ok, _ := x.Get(t.Hash)
@@ -213,41 +218,4 @@ func (m *Merger) loadTombs(ctx context.Context, x *index.Index) (err error) {
 		}
 		return err
 	})
-}
-
-// removals are those of a table without key on their way from the state into the index.
-type removals struct {
-	x *index.Index
-	// waiting are those that had no insert when they were written, with their times: a later word on one counts.
-	waiting map[removalKey]int64
-}
-
-type removalKey struct {
-	h   fold.Hash
-	seq fold.Seq
-}
-
-func (l *removals) load(t *state.Tomb, g index.Grave) {
-	k := removalKey{t.Hash, t.Seq}
-	if t.Add == "" {
-		l.waiting[k] = t.AtMs
-		return
-	}
-	delete(l.waiting, k)
-	l.x.Insert(buryRemoval(l.x, t.Hash, g))
-}
-
-// wait enters those that wait still.
-func (l *removals) wait() error {
-	for k, ms := range l.waiting {
-		st, err := fold.Parse(string(k.seq))
-		if err != nil {
-			return fmt.Errorf("tombstone: %w", err)
-		}
-		if !removalKnown(l.x, k.h, index.Dead, k.seq) {
-			l.x.Insert(buryRemoval(l.x, k.h, index.Grave{Stamp: st, AtMs: ms}))
-		}
-	}
-	_, err := l.x.Shrink()
-	return err
 }

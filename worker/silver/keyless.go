@@ -233,15 +233,23 @@ func buryRemoval(x *index.Index, h fold.Hash, g index.Grave) index.Entry {
 }
 
 // removalKnown tells whether a removal of a table without key has a tombstone of a kind.
-func removalKnown(x *index.Index, h fold.Hash, kind uint32, seq fold.Seq) (known bool) {
+func removalKnown(x *index.Index, h fold.Hash, kind uint32, seq fold.Seq) bool {
+	_, known := findRemoval(x, h, kind, seq)
+	return known
+}
+
+// findRemoval gives the entry of a removal's tombstone of a kind.
+func findRemoval(x *index.Index, h fold.Hash, kind uint32, seq fold.Seq) (found index.Entry, ok bool) {
 	st, err := fold.Parse(string(seq))
 	if err != nil {
-		return false
+		return found, false
 	}
 	at := index.Marked(h, kind, st)
 	x.From(at, func(e index.Entry) bool {
-		known = e.SameMark(at) && x.Grave(e).Stamp.Seq() == seq
-		return e.SameMark(at) && !known
+		if ok = e.SameMark(at) && x.Grave(e).Stamp.Seq() == seq; ok {
+			found = e
+		}
+		return e.SameMark(at) && !ok
 	})
-	return known
+	return found, ok
 }
