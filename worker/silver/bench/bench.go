@@ -84,6 +84,7 @@ func Run(ctx context.Context, args []string) error {
 type Ours struct {
 	OpenSeconds, OpenCPU   float64
 	Rows, IndexBytes       int64
+	IndexDisk              int64
 	Seconds, CPU           []float64 // of each round
 	Bytes                  []int64
 	UpkeepSeconds, RSS     float64 // of all rounds; MB
@@ -126,11 +127,11 @@ func (o *Options) Measure(ctx context.Context) (string, error) {
 	var b strings.Builder
 	peers := o.peers()
 	fmt.Fprintf(&b, "%d updates spread uniformly, p50 of %d rounds (others: %d)\n\n", o.Updates, o.Rounds, o.TheirRounds)
-	fmt.Fprintf(&b, "%11s | %9s %9s %9s %8s |", "rows", "merge s", "CPU s", "MB", "upkeep s")
+	fmt.Fprintf(&b, "%11s | %9s %9s %9s %9s %8s %8s |", "rows", "merge s", "max s", "CPU s", "MB", "upkeep s", "peak MB")
 	for _, p := range peers {
 		fmt.Fprintf(&b, " %10s %9s %9s %9s |", p.name+" s", "CPU s", "MB", "peak MB")
 	}
-	fmt.Fprintf(&b, " %8s %8s %9s %9s | %s\n", "B/key", "open s", "open CPU", "fresh s", "rows compared")
+	fmt.Fprintf(&b, " %8s %8s %8s %9s %9s %8s | %s\n", "B/key", "on disk", "open s", "open CPU", "fresh s", "peak MB", "rows compared")
 	var xs, ys []float64
 	for i, n := range o.Rows {
 		dir := filepath.Join(o.Work, strconv.Itoa(n))
@@ -146,7 +147,8 @@ func (o *Options) Measure(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("merge into %d rows: %w", n, err)
 		}
 		compared, k := "-", min(o.TheirRounds, len(ours.Parts))
-		fmt.Fprintf(&b, "%11d | %9.3f %9.3f %9.1f %8.2f |", n, median(ours.Seconds), median(ours.CPU), median(mb(ours.Bytes)), ours.UpkeepSeconds)
+		fmt.Fprintf(&b, "%11d | %9.3f %9.3f %9.3f %9.1f %8.2f %8.0f |", n, median(ours.Seconds), slices.Max(ours.Seconds), median(ours.CPU), median(mb(ours.Bytes)),
+			ours.UpkeepSeconds, ours.RSS)
 		for _, p := range peers {
 			t, err := o.theirs(ctx, p, dir, ours.Parts[:k])
 			if err != nil {
@@ -166,7 +168,8 @@ func (o *Options) Measure(ctx context.Context) (string, error) {
 		if err := self(ctx, &over, "takeover", dir, strconv.Itoa(n), strconv.Itoa(o.Updates), strconv.Itoa(o.Rounds), ""); err != nil {
 			return "", fmt.Errorf("take over %d rows: %w", n, err)
 		}
-		fmt.Fprintf(&b, " %8.1f %8.2f %9.2f %9.2f | %s\n", float64(ours.IndexBytes)/float64(ours.Rows), over.OpenSeconds, over.OpenCPU, over.FirstSeconds, compared)
+		fmt.Fprintf(&b, " %8.1f %8.1f %8.2f %9.2f %9.2f %8.0f | %s\n", float64(ours.IndexBytes)/float64(ours.Rows), float64(ours.IndexDisk)/float64(ours.Rows),
+			over.OpenSeconds, over.OpenCPU, over.FirstSeconds, over.RSS, compared)
 		xs, ys = append(xs, math.Log10(float64(n))), append(ys, math.Log10(median(ours.CPU)))
 		if err := os.RemoveAll(dir); err != nil {
 			return "", err

@@ -335,7 +335,7 @@ func rounds(ctx context.Context, dir string, rows, n, count int, profile string)
 		return out, fmt.Errorf("%d data files of %d rounds", len(out.Parts), count)
 	}
 	s := m.Stats()
-	out.Rows, out.IndexBytes, out.Files = s.Rows, s.IndexBytes, s.Files
+	out.Rows, out.IndexBytes, out.IndexDisk, out.Files = s.Rows, s.IndexBytes, s.IndexDisk, s.Files
 	_, out.RSS = usage()
 	return out, m.Close(ctx)
 }
@@ -381,6 +381,6 @@ func takeOver(ctx context.Context, dir string, rows, n, round int, profile strin
 	cpu2, rss := usage()
 	out.FirstSeconds, out.FirstCPU, out.RSS = time.Since(began).Seconds(), cpu2-cpu0, rss
 	s := m.Stats()
-	out.Rows, out.IndexBytes, out.Files = s.Rows, s.IndexBytes, s.Files
+	out.Rows, out.IndexBytes, out.IndexDisk, out.Files = s.Rows, s.IndexBytes, s.IndexDisk, s.Files
 	return out, m.Close(ctx)
 }
