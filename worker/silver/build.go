@@ -23,20 +23,29 @@ func (m *Merger) buildIndex(ctx context.Context, snap *delta.Snapshot) (*index.I
 	m.twice, m.late = nil, nil
 	x := index.New(snap.Version)
 	x.WithSpill(m.spill())
-	if n, ok := snap.NumRecords(); ok {
-		x.Reserve(x.Room(int(n)))
-	}
 	b := &builder{m: m, snap: snap, idx: x, bulk: x.Bulk(), past: index.NewPast(m.spill())}
+	if n, ok := snap.NumRecords(); ok {
+		var err error
+		if b.stage, err = x.Stage(int(n)); err != nil {
+			return nil, fmt.Errorf("build the key index: %w", err)
+		}
+		if b.stage == nil {
+			x.Reserve(x.Room(int(n)))
+		}
+	}
 	files := slices.Collect(snap.Files())
 	g, gctx := guard.WithContext(ctx)
 	g.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for _, a := range files {
 		g.Go(func() error { return b.enter(gctx, a) })
 	}
+	defer b.stage.Close()
 	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("build the key index: %w", err)
 	}
-	b.bulk.Done()
+	if err := b.done(ctx); err != nil {
+		return nil, fmt.Errorf("build the key index: %w", err)
+	}
 	if err := m.loadTombs(ctx, x); err != nil {
 		return nil, err
 	}
@@ -55,6 +64,8 @@ type builder struct {
 	m    *Merger
 	snap *delta.Snapshot
 	bulk *index.Bulk
+	// stage takes the entries in place of bulk where they are many more than memory holds, else nil.
+	stage *index.Stage
 
 	filling sync.RWMutex // held alone to move the index into its file
 	filled  atomic.Int64 // entries since
@@ -63,6 +74,19 @@ type builder struct {
 	idx    *index.Index // its files; entries go through bulk
 	past   *index.Past
 	newest maxima
+}
+
+// done moves what is staged into the index.
+func (b *builder) done(ctx context.Context) error {
+	b.bulk.Done()
+	if b.stage == nil {
+		return nil
+	}
+	twice, err := b.stage.Fill(ctx, b.idx)
+	if b.m.keyed() {
+		b.m.twice = append(b.m.twice, twice...)
+	}
+	return err
 }
 
 // enter reads the keys of a file.
@@ -139,6 +163,11 @@ func (f *fileKeys) see(o uint32, k rowKey) error {
 // flush moves the gathered keys into the index, and the index to disk where it has grown too large for memory.
 func (f *fileKeys) flush() error {
 	b := f.b
+	if b.stage != nil {
+		err := b.stage.Add(f.keys)
+		f.keys = f.keys[:0]
+		return err
+	}
 	twice := b.add(f.keys, f.sorted)
 	n := b.filled.Add(int64(len(f.keys)))
 	f.keys = f.keys[:0]

@@ -53,11 +53,7 @@ func (x *Index) Shrink() (twice []fold.Hash, err error) {
 // Compact moves all that is in memory to disk.
 func (x *Index) Compact() (twice []fold.Hash, err error) {
 	m := mover{x: x}
-	for s := 0; err == nil && s < shards; {
-		end := x.disk.part(s)
-		err = m.part(s, end)
-		s = end
-	}
+	err = m.parts(0, shards)
 	return m.twice, err
 }
 
@@ -69,6 +65,16 @@ type mover struct {
 	last   Entry
 	known  bool // last comes from disk
 	twice  []fold.Hash
+}
+
+// parts moves shards, a part after the other.
+func (m *mover) parts(begin, end int) (err error) {
+	for s := begin; err == nil && s < end; {
+		next := min(m.x.disk.part(s), end)
+		err = m.part(s, next)
+		s = next
+	}
+	return err
 }
 
 // part moves a part of the shards.
