@@ -28,6 +28,9 @@ func (w *work) cutHistory(ctx context.Context) error {
 	m.idx.Ordinals(func(o uint32, _ *index.File) { files = append(files, o) })
 	n := 0
 	for _, o := range files {
+		if n >= cutKeys && m.keyed() {
+			break // the next commit reads on
+		}
 		f := m.idx.File(o)
 		live := func(row int64) bool { return (n < cutKeys || !m.keyed()) && !has(f.Deleted, row) }
 		if err := r.each(ctx, f.Path, f.Size, live, func(k rowKey) error {
