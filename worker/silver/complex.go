@@ -301,14 +301,14 @@ func (w *work) foldGroup(i int) {
 		// What the row learned meanwhile about the row that it came from is in the table only.
 		c.fills = slices.Insert(c.fills, 0, fold.Fill{Origin: c.base.Image.Origin, Image: c.base.Image, Now: true})
 	}
-	c.out = fold.Fold(w.foldInput(c, c.events))
+	c.out = fold.Fold(w.foldInput(c, c.inBase, c.events))
 	if c.opened {
 		c.out.Changed = !c.out.Same(c.base)
 	}
 }
 
-func (w *work) foldInput(c *complexGroup, events []fold.Event) fold.Input {
-	return fold.Input{Key: c.h, Base: c.inBase, Events: events, Fills: c.fills, Moved: func(e *fold.Event) (*fold.Image, bool) { return w.movedRow(c.h, e) },
+func (w *work) foldInput(c *complexGroup, base *fold.Base, events []fold.Event) fold.Input {
+	return fold.Input{Key: c.h, Base: base, Events: withTruncates(base, events), Fills: c.fills, Moved: func(e *fold.Event) (*fold.Image, bool) { return w.movedRow(c.h, e) },
 		Rules: fold.Rules{Soft: w.m.soft(), IgnoreNulls: w.m.opt.Config.SilverIgnoreNullUpdates}, TxLen: w.txLenOf(c)}
 }
 
@@ -349,9 +349,7 @@ func (w *work) foldPrefix(i int, before fold.Stamp) *fold.Output {
 	if base != nil && fold.Compare(base.Stamp, before) >= 0 {
 		base = nil
 	}
-	in := w.foldInput(c, fold.Prefix(events, before))
-	in.Base = base
-	out := fold.Fold(in)
+	out := fold.Fold(w.foldInput(c, base, fold.Prefix(events, before)))
 	if w.prefixes == nil {
 		w.prefixes = map[prefixKey]*fold.Output{}
 	}

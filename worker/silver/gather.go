@@ -66,6 +66,8 @@ type work struct {
 	parts     map[fold.PartKey]*partition
 	lastSrc   *connectors.Source
 	src       *fold.SourceLineage
+	tableSrc  *connectors.Source // whose name is table
+	table     string
 
 	complex  []complexGroup
 	prefixes map[prefixKey]*fold.Output

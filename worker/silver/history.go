@@ -54,7 +54,6 @@ type histGroup struct {
 	base     *fold.Version
 	stored   []fold.Version
 	txLen    int
-	sources  []string
 	out      fold.HistoryOutput
 	sign     string
 	atMs     int64
@@ -187,9 +186,6 @@ func (w *work) histEvents(i int32) {
 		g = &w.hist[i] // may have moved
 		if e.c.Source != nil {
 			g.txLen = max(g.txLen, fold.TxLen(e.c.Source))
-			if key := tableKey(e.c.Source); !slices.Contains(g.sources, key) {
-				g.sources = append(g.sources, key)
-			}
 		}
 		g.atMs = max(g.atMs, e.c.Record.TimestampMs)
 		events = append(events, fe)
@@ -377,29 +373,16 @@ func (w *work) histInput(g *histGroup) fold.HistoryInput {
 		in.Ends = append(in.Ends, fold.End{Stamp: x.Stamp, Us: x.Us, Before: w.fromRow(x.Before)})
 	}
 	for k := range w.state.Truncates {
-		if t := &w.state.Truncates[k]; w.truncatesGroup(g, t) {
-			in.Truncates = append(in.Truncates, fold.End{Stamp: t.Stamp, Us: t.Us})
-		}
+		t := &w.state.Truncates[k]
+		in.Truncates = append(in.Truncates, fold.End{Stamp: t.Stamp, Us: t.Us})
 	}
+	in.Cuts = func(k int, row *fold.Image) bool { return w.truncatesRow(&w.state.Truncates[k], row) }
 	return in
 }
 
 // decided tells that a delete is older than all that may change: that it ended nothing stays so.
 func (w *work) decided(g *histGroup, x *state.End) bool {
 	return g.base != nil && fold.Compare(x.Stamp, w.txFloor(g)) < 0
-}
-
-// truncatesGroup tells whether a truncate is one of the key's source.
-func (w *work) truncatesGroup(g *histGroup, t *state.Truncate) bool {
-	if len(g.sources) > 0 {
-		return slices.Contains(g.sources, t.Table)
-	}
-	for i := range g.rows {
-		if eventTopic(g.rows[i].Image.Meta.EventID) == t.Topic {
-			return true
-		}
-	}
-	return len(g.rows) == 0
 }
 
 func (w *work) foldHist(g *histGroup) {

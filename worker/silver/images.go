@@ -40,7 +40,7 @@ func (w *work) foldEvent(e *event) fold.Event {
 func (w *work) image(c *connectors.Change, row, key connectors.Row) *fold.Image {
 	cols := w.m.cols
 	plan := w.plan(row)
-	img := &fold.Image{Vals: make([]connectors.Value, len(cols.Source)), Meta: w.metaOf(c)}
+	img := &fold.Image{Vals: make([]connectors.Value, len(cols.Source)), Meta: w.metaOf(c), Table: w.tableOf(c)}
 	for i := range cols.Source {
 		col := &cols.Source[i]
 		s := plan.Src[i]

@@ -44,7 +44,7 @@ func (w *work) cutLate(e *event) *state.Truncate {
 	var first *state.Truncate
 	for k := range w.state.Truncates {
 		t := &w.state.Truncates[k]
-		if (e.c.Source == nil || t.Table == tableKey(e.c.Source)) && fold.Compare(e.st, t.Stamp) < 0 && (first == nil || fold.Compare(t.Stamp, first.Stamp) < 0) {
+		if w.truncatesChange(t, e.c) && fold.Compare(e.st, t.Stamp) < 0 && (first == nil || fold.Compare(t.Stamp, first.Stamp) < 0) {
 			first = t
 		}
 	}
@@ -129,7 +129,7 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 		for i, v := range versions {
 			life := l[i].life
 			if life == nil {
-				life = w.cutLife(v.Image.Stamp)
+				life = w.cutLife(v.Image.Stamp, v.Image.Meta.EventID)
 			}
 			life.fromUs, life.was = v.FromUs, &rowRef{h: l[i].h, entry: l[i].entry}
 			w.killRef(*life.was)
@@ -140,12 +140,12 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 	return nil
 }
 
-// cutLife gives the end of a row by the first truncate of this merge behind it.
-func (w *work) cutLife(at fold.Stamp) *lifetime {
+// cutLife gives the end of a row by the first truncate of its table and of this merge behind it.
+func (w *work) cutLife(at fold.Stamp, event string) *lifetime {
 	l := &lifetime{}
 	for i := range w.truncs {
 		t := &w.truncs[i]
-		if fold.Compare(at, t.st) < 0 && (!l.ended || fold.Compare(t.st, l.end) < 0) {
+		if eventTopic(event) == t.c.Record.Topic && fold.Compare(at, t.st) < 0 && (!l.ended || fold.Compare(t.st, l.end) < 0) {
 			l.ended, l.end, l.endUs = true, t.st, changeMicros(t.c)
 		}
 	}

@@ -23,6 +23,35 @@ func tableKey(s *connectors.Source) string {
 	return s.Name + "\x00" + s.DB + "\x00" + s.Schema + "\x00" + s.Table
 }
 
+// truncates tells whether a truncate is one of a source table. Where one of the two does not tell its table, their topic says it.
+func truncates(t *state.Truncate, table, topic string) bool {
+	if table == "" || t.Table == "" || strings.HasSuffix(t.Table, "\x00") {
+		return topic == t.Topic
+	}
+	return t.Table == table
+}
+
+// tableOf names the source table of a change, "" where it is not told.
+func (w *work) tableOf(c *connectors.Change) string {
+	if c.Source == nil || c.Source.Table == "" {
+		return ""
+	}
+	if c.Source != w.tableSrc {
+		w.tableSrc, w.table = c.Source, tableKey(c.Source)
+	}
+	return w.table
+}
+
+// truncatesChange tells whether a truncate is one of a change's source table.
+func (w *work) truncatesChange(t *state.Truncate, c *connectors.Change) bool {
+	return truncates(t, w.tableOf(c), c.Record.Topic)
+}
+
+// truncatesRow tells whether a truncate is one of the source table of a row of a history, which is new or one of the table.
+func (w *work) truncatesRow(t *state.Truncate, row *fold.Image) bool {
+	return truncates(t, row.Table, eventTopic(row.Meta.EventID))
+}
+
 // applyTruncates drops the events that a truncate of this or of an earlier merge holds back, and puts the new ones into the
 // state.
 func (w *work) applyTruncates() {
@@ -52,7 +81,7 @@ func (w *work) applyTruncates() {
 		}
 		for k := range w.state.Truncates {
 			t := &w.state.Truncates[k]
-			if (e.c.Source == nil || t.Table == tableKey(e.c.Source)) && fold.Compare(e.st, t.Stamp) < 0 {
+			if w.truncatesChange(t, e.c) && fold.Compare(e.st, t.Stamp) < 0 {
 				e.drop = true
 			}
 		}
@@ -167,10 +196,49 @@ func (w *work) truncateMemory(ctx context.Context) error {
 				continue
 			}
 			c := w.complexOf(h)
-			w.complex[c].extra = append(w.complex[c].extra, fold.Event{Stamp: t.st, Op: connectors.Delete})
+			of := &fold.Image{Meta: fold.Meta{EventID: t.c.Record.EventID()}, Table: w.tableOf(t.c)}
+			w.complex[c].extra = append(w.complex[c].extra, fold.Event{Stamp: t.st, Op: connectors.Truncate, Before: of})
 		}
 	}
 	return nil
+}
+
+// withTruncates makes deletes of those of a key's truncates that are of the source table of the row that they met, and leaves the others out.
+func withTruncates(base *fold.Base, events []fold.Event) []fold.Event {
+	isTruncate := func(e fold.Event) bool { return e.Op == connectors.Truncate }
+	if !slices.ContainsFunc(events, isTruncate) {
+		return events
+	}
+	out := make([]fold.Event, 0, len(events))
+	for _, t := range events {
+		if !isTruncate(t) {
+			out = append(out, t)
+			continue
+		}
+		var met *fold.Image
+		var at fold.Stamp
+		if base != nil {
+			met, at = base.Image, base.Stamp // a newer one has values carried over
+		}
+		for i := range events {
+			e := &events[i]
+			if e.Image != nil && e.Op != connectors.Delete && fold.Compare(e.Stamp, t.Stamp) < 0 && (met == nil || fold.Compare(at, t.Stamp) >= 0 || fold.Compare(at, e.Stamp) < 0) {
+				met, at = e.Image, e.Stamp
+			}
+		}
+		if met == nil || sameSource(t.Before, met) {
+			out = append(out, fold.Event{Stamp: t.Stamp, Op: connectors.Delete})
+		}
+	}
+	return out
+}
+
+// sameSource tells that two images are of one source table, by their topics where one does not tell its table.
+func sameSource(a, b *fold.Image) bool {
+	if a.Table != "" && b.Table != "" {
+		return a.Table == b.Table
+	}
+	return eventTopic(a.Meta.EventID) == eventTopic(b.Meta.EventID)
 }
 
 func (w *work) cutByIndex() bool {

@@ -38,8 +38,10 @@ type HistoryInput struct {
 	Stored []Version
 	// Events are new. TsUs of each is set.
 	Events []Event
-	// Ends are the deletes that found no row so far, Truncates the truncates of the table.
+	// Ends are the deletes that found no row so far, Truncates the truncates of the tables that the rows may be of.
 	Ends, Truncates []End
+	// Cuts tells whether truncate k is one of a row's source table; nil: all are.
+	Cuts func(k int, row *Image) bool
 	// TxLen is how many bytes of a position name the transaction, 0 where they don't: Event.Tx does then.
 	TxLen int
 	// Before bounds the look to what is older; the zero Stamp: all.
@@ -251,6 +253,9 @@ func (h *historian) remove(s *step) {
 		h.floor = s.Stamp
 		return
 	}
+	if h.spared(s) {
+		return
+	}
 	if !s.quiet || !s.told {
 		h.change(s)
 	}
@@ -267,6 +272,14 @@ func (h *historian) remove(s *step) {
 	h.out.Left = append(h.out.Left, left)
 	h.close(s)
 	h.img, h.floor, h.under, h.tx = nil, s.Stamp, nil, ""
+}
+
+// spared tells that a step is nothing but truncates of other tables than the row's. The row that such a step ended stays ended.
+func (h *historian) spared(s *step) bool {
+	if len(s.cuts) == 0 || h.in.Cuts == nil || s.told && s.Before != nil && s.Before.Stamp == h.img.Stamp {
+		return false
+	}
+	return !slices.ContainsFunc(s.cuts, func(k int) bool { return h.in.Cuts(k, h.img) })
 }
 
 func (h *historian) remember(s *step) {

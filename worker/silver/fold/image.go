@@ -28,6 +28,8 @@ type Image struct {
 
 	Meta  Meta
 	Stamp Stamp
+	// Table names the source table of a row that comes with an event; rows of the table tell their topic alone, by Meta.EventID.
+	Table string
 	// Deleted marks the last image of a row under soft deletes.
 	Deleted bool
 	// Took is, of a deleted row, the sequence of the row that the delete took away where that is of the delete's own transaction, and the delete's

@@ -15,6 +15,7 @@ type step struct {
 	told  bool     // by the table
 	quiet bool     // a truncate: remembered elsewhere
 	kept  bool     // of HistoryInput.Ends
+	cuts  []int    // the truncates that it is, unless it is a delete, too
 }
 
 // steps puts events and rows in their order, each once.
@@ -37,8 +38,8 @@ func (h *historian) steps() []step {
 			all = append(all, step{Event: Event{Stamp: v.End, Op: connectors.Delete, TsUs: v.EndUs, Before: v.Image}, told: true})
 		}
 	}
-	for _, e := range in.Truncates {
-		all = append(all, step{Event: Event{Stamp: e.Stamp, Op: connectors.Delete, TsUs: e.Us}, quiet: true})
+	for k, e := range in.Truncates {
+		all = append(all, step{Event: Event{Stamp: e.Stamp, Op: connectors.Delete, TsUs: e.Us}, quiet: true, cuts: []int{k}})
 	}
 	for _, e := range in.Ends {
 		all = append(all, step{Event: Event{Stamp: e.Stamp, Op: connectors.Delete, TsUs: e.Us, Before: e.Before}, told: true, kept: true})
@@ -134,8 +135,16 @@ func (h *historian) repeated(done []step, s *step) int {
 	return -1
 }
 
+// deletes tells that a step takes any row away: it is more than truncates, and than what the table tells of them.
+func (s *step) deletes() bool { return s.kept || !s.told && len(s.cuts) == 0 }
+
 // merge puts what s tells more into the step that it repeats.
 func (h *historian) merge(a, s *step) {
+	if a.deletes() || s.deletes() {
+		a.cuts = nil
+	} else {
+		a.cuts = append(a.cuts, s.cuts...)
+	}
 	a.quiet = a.quiet || s.quiet
 	a.To = cmpOr(a.To, s.To)
 	if s.Before != nil && (a.Before == nil || a.told && !a.kept) {
