@@ -68,6 +68,7 @@ type work struct {
 	src       *fold.SourceLineage
 	tableSrc  *connectors.Source // whose name is table
 	table     string
+	noted     *connectors.Source // noteTable saw it last, in lastTopic
 
 	complex  []complexGroup
 	prefixes map[prefixKey]*fold.Output
@@ -135,6 +136,9 @@ func (w *work) partition(rec *connectors.Record) *partition {
 		w.parts[k] = p
 	}
 	p.gen = w.generation(rec)
+	if rec.Topic != w.lastTopic {
+		w.noted = nil
+	}
 	w.part, w.lastTopic, w.lastPart = p, rec.Topic, rec.Partition
 	return p
 }
@@ -255,6 +259,7 @@ func (w *work) remember(p *partition, c *connectors.Change, h fold.Hash) {
 func (w *work) rowChange(c *connectors.Change) {
 	w.res.Events++
 	p := w.partition(c.Record)
+	w.noteTable(c)
 	key := c.Key
 	if len(w.m.opt.Config.SilverKeys) > 0 {
 		key = c.After
@@ -322,6 +327,13 @@ func (w *work) truncate(c *connectors.Change) {
 	st := w.stamp(c, p)
 	if st.Pos == "" && w.m.history() {
 		w.reject(c, connectors.ClassApply, "a history (silver.scd.type=2) needs the position of a truncate, which the event does not tell")
+		return
+	}
+	if t := w.topic(c.Record.Topic); t.Mixed {
+		if !w.knownTruncate(c, st) {
+			w.reject(c, connectors.ClassApply, "truncate of %s: rows of this and of other source tables came through topic %s, and rows of the table do not tell which are whose: "+
+				"delete them by hand; give each source table a topic of its own before the next one", sourceName(c.Source), t.Name)
+		}
 		return
 	}
 	w.truncs = append(w.truncs, truncate{c: c, st: st, after: len(w.events)})

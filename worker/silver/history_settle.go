@@ -36,7 +36,7 @@ func (w *work) cutHistory(ctx context.Context) error {
 		if err := r.each(ctx, f.Path, f.Size, live, func(k rowKey) error {
 			for i := range w.truncs {
 				t := &w.truncs[i]
-				if fold.Compare(k.st, t.st) >= 0 || k.ended && fold.Compare(k.end, t.st) <= 0 || eventTopic(k.event) != t.c.Record.Topic {
+				if fold.Compare(k.st, t.st) >= 0 || k.ended && fold.Compare(k.end, t.st) <= 0 || !w.cutsTopic(t, eventTopic(k.event)) {
 					continue
 				}
 				n++

@@ -145,7 +145,7 @@ func (w *work) cutLife(at fold.Stamp, event string) *lifetime {
 	l := &lifetime{}
 	for i := range w.truncs {
 		t := &w.truncs[i]
-		if eventTopic(event) == t.c.Record.Topic && fold.Compare(at, t.st) < 0 && (!l.ended || fold.Compare(t.st, l.end) < 0) {
+		if w.cutsTopic(t, eventTopic(event)) && fold.Compare(at, t.st) < 0 && (!l.ended || fold.Compare(t.st, l.end) < 0) {
 			l.ended, l.end, l.endUs = true, t.st, changeMicros(t.c)
 		}
 	}

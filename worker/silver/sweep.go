@@ -25,7 +25,7 @@ type sweep struct {
 func (w *work) sawSnapshot(c *connectors.Change, st fold.Stamp) {
 	conf := w.m.opt.Config
 	if c.Snapshot != connectors.SnapshotLast && c.Snapshot != connectors.SnapshotLastInCollection || c.Op != connectors.Read || st.Pos == "" ||
-		!conf.SilverSnapshotSweep || conf.SilverDeleteMode == "ignore" || !ownTopic(c) {
+		!conf.SilverSnapshotSweep || conf.SilverDeleteMode == "ignore" || !ownTopic(c) || w.topic(c.Record.Topic).Mixed {
 		return
 	}
 	// All rows of the snapshot have its position, wherever they are: what is below is older. The deletes lie right below it, so that

@@ -1,6 +1,7 @@
 package silver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -42,6 +43,51 @@ func (w *work) tableOf(c *connectors.Change) string {
 	return w.table
 }
 
+// noteTable remembers that rows of more than one source table come through a topic: rows of the table tell their topic alone.
+func (w *work) noteTable(c *connectors.Change) {
+	if c.Source == w.noted {
+		return
+	}
+	w.noted = c.Source
+	table := w.tableOf(c)
+	for i := range w.state.Topics {
+		t := &w.state.Topics[i]
+		if table == "" || t.Name != c.Record.Topic || t.Mixed || t.Table == table {
+			continue
+		}
+		t.Table, t.Mixed = cmp.Or(t.Table, table), t.Table != ""
+		w.stateNew = true
+	}
+}
+
+// topic gives what is known of a topic of which the table has rows, as they are before this merge.
+func (w *work) topic(name string) state.Topic {
+	for _, t := range w.m.state.Topics {
+		if t.Name == name {
+			return t
+		}
+	}
+	return state.Topic{Name: name}
+}
+
+// knownTruncate tells that a truncate, or a newer one of its table, was applied.
+func (w *work) knownTruncate(c *connectors.Change, st fold.Stamp) bool {
+	return st.Pos != "" && slices.ContainsFunc(w.m.state.Truncates, func(t state.Truncate) bool {
+		is := fold.Compare(t.Stamp, st)
+		return w.truncatesChange(&t, c) && (is == 0 || is > 0 && !w.m.history())
+	})
+}
+
+// cutsTopic tells whether the table's rows of a topic are of a truncate's source table.
+func (w *work) cutsTopic(t *truncate, topic string) bool {
+	return w.truncatesTopic(&state.Truncate{Topic: t.c.Record.Topic, Table: w.tableOf(t.c)}, topic)
+}
+
+func (w *work) truncatesTopic(t *state.Truncate, topic string) bool {
+	of := w.topic(topic)
+	return !of.Mixed && truncates(t, of.Table, topic)
+}
+
 // truncatesChange tells whether a truncate is one of a change's source table.
 func (w *work) truncatesChange(t *state.Truncate, c *connectors.Change) bool {
 	return truncates(t, w.tableOf(c), c.Record.Topic)
@@ -49,7 +95,19 @@ func (w *work) truncatesChange(t *state.Truncate, c *connectors.Change) bool {
 
 // truncatesRow tells whether a truncate is one of the source table of a row of a history, which is new or one of the table.
 func (w *work) truncatesRow(t *state.Truncate, row *fold.Image) bool {
-	return truncates(t, row.Table, eventTopic(row.Meta.EventID))
+	topic := eventTopic(row.Meta.EventID)
+	if row.Table == "" {
+		return w.truncatesTopic(t, topic)
+	}
+	return truncates(t, row.Table, topic)
+}
+
+// sourceName names a source table for people.
+func sourceName(s *connectors.Source) string {
+	if s == nil {
+		return "a table that is not told"
+	}
+	return strings.Join(slices.DeleteFunc([]string{s.DB, s.Schema, s.Table}, func(n string) bool { return n == "" }), ".")
 }
 
 // applyTruncates drops the events that a truncate of this or of an earlier merge holds back, and puts the new ones into the
@@ -125,7 +183,7 @@ func (w *work) cut(e index.Entry) bool {
 }
 
 // findCut finds the rows that the truncates of this merge end: by the index where it tells, else by reading the sequences of the
-// table. A truncate of one of several topics that feed the table ends only that topic's rows.
+// table. A truncate of one of several source tables ends only its rows, which their topic tells.
 func (w *work) findCut(ctx context.Context) error {
 	if len(w.truncs) == 0 {
 		return nil
@@ -137,7 +195,7 @@ func (w *work) findCut(ctx context.Context) error {
 	if w.m.snap == nil {
 		return nil // a truncate before the first row: there is no table yet
 	}
-	if len(w.state.Topics) > 1 || !w.cutByIndex() {
+	if !w.cutsAll() || !w.cutByIndex() {
 		clear(w.cutRows)
 		if err := w.cutByScan(ctx); err != nil {
 			return err
@@ -241,6 +299,19 @@ func sameSource(a, b *fold.Image) bool {
 	return eventTopic(a.Meta.EventID) == eventTopic(b.Meta.EventID)
 }
 
+// cutsAll tells that all rows of the table are of the source table of each truncate of this merge.
+func (w *work) cutsAll() bool {
+	if len(w.state.Topics) > 1 {
+		return false
+	}
+	for i := range w.truncs {
+		if !w.cutsTopic(&w.truncs[i], w.state.Topics[0].Name) {
+			return false
+		}
+	}
+	return true
+}
+
 func (w *work) cutByIndex() bool {
 	sure := true
 	w.m.idx.All(func(e *index.Entry) bool {
@@ -302,7 +373,7 @@ func (w *work) cutByScan(ctx context.Context) error {
 				id := columnar.ValueAt(b.Record.Column(1), schema.Of(schema.String), i).Str
 				for k := range w.truncs {
 					t := &w.truncs[k]
-					if eventTopic(id) == t.c.Record.Topic && (t.st.Pos == "" || fold.Compare(t.st, st) > 0) {
+					if w.cutsTopic(t, eventTopic(id)) && (t.st.Pos == "" || fold.Compare(t.st, st) > 0) {
 						w.addCut(o, b.FirstRow+int64(i))
 					}
 				}

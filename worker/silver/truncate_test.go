@@ -1,6 +1,7 @@
 package silver_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,11 +17,6 @@ func of(table, topic string, c connectors.Change) connectors.Change {
 	s, r := *benchSource, *c.Record
 	s.Table, r.Topic = table, topic
 	c.Source, c.Record = &s, &r
-	return c
-}
-
-func withoutKey(c connectors.Change) connectors.Change {
-	c.Key = connectors.Row{}
 	return c
 }
 
@@ -114,6 +110,76 @@ func anyOrder(t *testing.T, in []connectors.Change, rows, past []string) {
 			}
 			if len(x.letters) > 0 {
 				t.Fatalf("%s: %v", what, x.letters)
+			}
+		}
+	}
+}
+
+// Where several source tables come through one topic, rows of the table do not tell which are whose. As long as all of a topic's rows are of one table a
+// truncate of it takes them; else it is a dead letter (D6). It never takes rows of another table.
+func TestTruncateOfOneOfSeveralTablesInATopic(t *testing.T) {
+	t.Parallel()
+	a := func(c connectors.Change) connectors.Change { return of("part_a", "all", c) }
+	b := func(c connectors.Change) connectors.Change { return of("part_b", "all", c) }
+	a1, b2, late := a(rec(cOp, 1, 1, "a", long(1))), b(rec(cOp, 2, 2, "a", long(2))), a(rec(cOp, 3, 3, "a", long(3)))
+	bare := a(truncateAt(4))
+	bare.Position, bare.PosQuality = "", connectors.OffsetOnly
+	const (
+		row1, row2, row5 = `{"a":1,"id":1}`, `{"a":2,"id":2}`, `{"a":5,"id":5}`
+		v1, v2, v5       = row1 + " 00:01-", row2 + " 00:02-", row5 + " 00:05-"
+		v1cut, v3cut     = row1 + " 00:01-00:04", `{"a":3,"id":3} 00:03-00:04`
+	)
+	for name, c := range map[string]struct {
+		merges     [][]connectors.Change
+		rows, past []string
+		letters    int
+	}{
+		"of two":           {[][]connectors.Change{{a1, b2}, {a(truncateAt(4))}}, []string{row1, row2}, []string{v1, v2}, 1},
+		"of two, apart":    {[][]connectors.Change{{a1}, {b2}, {a(truncateAt(4))}}, []string{row1, row2}, []string{v1, v2}, 1},
+		"without position": {[][]connectors.Change{{a1, b2}, {bare}}, []string{row1, row2}, []string{v1, v2}, 1},
+		"all at once":      {[][]connectors.Change{{a1, b2, a(truncateAt(4)), b(rec(cOp, 5, 5, "a", long(5)))}}, []string{row2, row5}, []string{v1cut, v2, v5}, 0},
+		"of the only one, the other comes with it": {[][]connectors.Change{{a1}, {a(truncateAt(4)), b2}}, []string{row2}, []string{v1cut, v2}, 0},
+		"of the only one, the other comes later":   {[][]connectors.Change{{a1}, {a(truncateAt(4))}, {b2}}, []string{row2}, []string{v1cut, v2}, 0},
+		"once more when there are two":             {[][]connectors.Change{{a1}, {a(truncateAt(4))}, {b2}, {a(truncateAt(4))}}, []string{row2}, []string{v1cut, v2}, 0},
+		"late rows behind it":                      {[][]connectors.Change{{a1}, {a(truncateAt(4))}, {b2}, {late}, {a1, b2}}, []string{row2}, []string{v1cut, v2, v3cut}, 0},
+		"a late change of a key that the other has": {[][]connectors.Change{{a1}, {a(truncateAt(4))}, {b(rec(cOp, 2, 1, "a", long(2)))}, {b(rec(uOp, 5, 1, "a", long(5)))}},
+			[]string{`{"a":5,"id":1}`}, []string{row1 + " 00:01-00:02", `{"a":2,"id":1} 00:02-00:05`, `{"a":5,"id":1} 00:05-`}, 0},
+		"of one that has no rows": {[][]connectors.Change{{b2}, {a(truncateAt(4))}, {b(rec(cOp, 5, 5, "a", long(5)))}}, []string{row2, row5}, []string{v2, v5}, 0},
+	} {
+		for scd := 1; scd <= 2; scd++ {
+			for _, restart := range []bool{false, true} {
+				for _, keyed := range []bool{true, false} {
+					if name == "a late change of a key that the other has" && !keyed {
+						continue
+					}
+					conf := func(c *config.Sink) { c.SilverSCDType = scd }
+					x := newBench(t, conf)
+					for n, in := range c.merges {
+						in = slices.Clone(in)
+						for i := range in {
+							if !keyed {
+								in[i].Key = connectors.Row{}
+							}
+						}
+						x.merge(in...)
+						if restart && n > 0 {
+							if err := x.m.Close(context.Background()); err != nil {
+								t.Fatal(err)
+							}
+							x.reopen(conf)
+						}
+					}
+					got, want := x.rows(), c.rows
+					if scd == 2 {
+						got, want = x.versions(), c.past
+					}
+					if want := strings.Join(want, "\n"); got != want {
+						t.Errorf("%s, SCD %d, restart %t, key %t: got\n%s\nwant\n%s", name, scd, restart, keyed, got, want)
+					}
+					if len(x.letters) != c.letters {
+						t.Errorf("%s, SCD %d, restart %t, key %t: %d dead letters, want %d: %v", name, scd, restart, keyed, len(x.letters), c.letters, x.letters)
+					}
+				}
 			}
 		}
 	}

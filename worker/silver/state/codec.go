@@ -225,6 +225,15 @@ func (s *State) Encode() []byte {
 	section(12, func(e *enc) { encodeReached(e, s.Lineages) })
 	section(13, func(e *enc) { encodeEpochs(e, s.Lineages) })
 	section(14, func(e *enc) { encodeAgain(e, s.Lineages) })
+	section(15, func(e *enc) {
+		for i, t := range s.Topics {
+			if t.Table != "" {
+				e.u(uint64(i))
+				e.str(t.Table)
+				e.flag(t.Mixed)
+			}
+		}
+	})
 	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
 }
 
@@ -251,7 +260,7 @@ func (s *State) item(in *dec, id uint64) {
 	case 1:
 		decodeLineages(in, s.Lineages)
 	case 2:
-		s.Topics = append(s.Topics, Topic{in.str(), uint32(in.u()), int32(in.i())})
+		s.Topics = append(s.Topics, Topic{Name: in.str(), Generation: uint32(in.u()), MaxPartition: int32(in.i())})
 	case 3:
 		s.Truncates = append(s.Truncates, Truncate{Topic: in.str(), Table: in.str(), Stamp: in.stamp(), AtMs: in.i()})
 	case 4:
@@ -288,6 +297,11 @@ func (s *State) item(in *dec, id uint64) {
 		decodeEpochs(in, s.Lineages)
 	case 14:
 		s.Lineages.Part(in.str(), int32(in.i())).Again = fold.Again{Since: in.i(), Seen: in.i(), OnceMore: in.i()}
+	case 15:
+		i, table, mixed := in.u(), in.str(), in.u() == 1
+		if i < uint64(len(s.Topics)) {
+			s.Topics[i].Table, s.Topics[i].Mixed = table, mixed
+		}
 	default:
 		in.b = "" // of a later release that older ones may pass over
 	}

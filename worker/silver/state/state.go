@@ -45,11 +45,14 @@ func (s *State) Clone() *State {
 	return &c
 }
 
-// Topic is what is known of a topic's partitions.
+// Topic is what is known of a topic's partitions and source tables.
 type Topic struct {
 	Name         string
 	Generation   uint32
 	MaxPartition int32
+	// Table names the first source table of which rows came, "": none did. Mixed: rows of others came too.
+	Table string
+	Mixed bool
 }
 
 // Truncate is the newest truncate of a source table.
