@@ -69,7 +69,7 @@ func (w *work) conclude(ctx context.Context, d *draft, out delta.Outcome) (res R
 			if m.loaded = m.keyed() && !m.history(); m.loaded {
 				m.late = append(m.late, slices.Clone(w.dels)...)
 			}
-			return w.res, false, nil
+			return w.res, w.partial, nil
 		}
 		w.apply(out.Snapshot, d.parts, d.next, d.moved)
 		m.shrink()

@@ -10,6 +10,10 @@ import (
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/config"
+	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/store"
+	"sluice.io/sluice/connectors/store/mem"
+	"sluice.io/sluice/worker/silver"
 )
 
 // of lets a change be one of a source table whose changes come in a topic.
@@ -182,5 +186,55 @@ func TestTruncateOfOneOfSeveralTablesInATopic(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// busy lets somebody else come first at a try to commit.
+type busy struct {
+	store.Bucket
+	first func()
+}
+
+func (b *busy) PutIfAbsent(ctx context.Context, key string, data []byte) error {
+	if f := b.first; f != nil && strings.Contains(key, "/_delta_log/") {
+		b.first = nil
+		f()
+	}
+	return b.Bucket.PutIfAbsent(ctx, key, data)
+}
+
+// D2: a truncate that takes several commits goes on, and its batch is merged, when others commit between. Was: the batch counted as merged with the
+// first of them.
+func TestTruncateGoesOnBehindOthers(t *testing.T) {
+	defer silver.SetCutKeys(2)()
+	for _, mode := range []string{"deletion-vectors", "copy-on-write"} {
+		lake := mem.New("lake")
+		b := &busy{Bucket: lake}
+		conf := sinkConfig()
+		conf.SilverSCDType, conf.SilverMergeMode = 2, mode
+		x := &bench{t: t, b: lake, m: openSilver(t, b, conf, "silver/t")}
+		x.merge(rec(cOp, 1, 1, "a", long(1)), rec(cOp, 2, 2, "a", long(2)), of("other", "o", rec(cOp, 3, 3, "a", long(3))))
+		x.merge(rec(cOp, 4, 4, "a", long(4)), of("other", "o", rec(cOp, 5, 5, "a", long(5))), rec(cOp, 6, 6, "a", long(6)))
+		b.first = func() {
+			tab, err := delta.Open(t.Context(), lake, "silver/t")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := tab.Snapshot(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := tab.NewCommit(s)
+			c.Progress("somebody", -1, 1)
+			if out := c.Do(t.Context()); out.Kind != delta.Committed {
+				t.Fatal(out.Err)
+			}
+		}
+		x.merge(truncateAt(10), rec(cOp, 11, 11, "a", long(11)))
+		if b.first != nil || x.m.Progress("bronze/t") != 2 {
+			t.Fatalf("progress %d", x.m.Progress("bronze/t"))
+		}
+		x.wantVersions(`{"a":1,"id":1} 00:01-00:10`, `{"a":11,"id":11} 00:11-`, `{"a":2,"id":2} 00:02-00:10`, `{"a":3,"id":3} 00:03-`,
+			`{"a":4,"id":4} 00:04-00:10`, `{"a":5,"id":5} 00:05-`, `{"a":6,"id":6} 00:06-00:10`)
 	}
 }
