@@ -74,6 +74,7 @@ func (w *work) conclude(ctx context.Context, d *draft, out delta.Outcome) (res R
 		w.apply(out.Snapshot, d.parts, d.next, d.moved)
 		m.shrink()
 		w.res.Took.Index = m.now().Sub(start)
+		m.cutOn(w)
 		return w.res, w.partial, m.checkCount()
 	case errors.Is(out.Err, delta.ErrProgress): // D2
 		m.ready, m.loaded = false, false

@@ -97,6 +97,7 @@ type work struct {
 	cutSets      []cutRow
 	// partial: only rows that a truncate ends are written, the rest waits for the next attempt.
 	partial  bool
+	cutRead  []string // files all of whose rows that a truncate ends are in this commit
 	setOrder []fold.Hash
 }
 

@@ -32,6 +32,9 @@ func (w *work) cutHistory(ctx context.Context) error {
 			break // the next commit reads on
 		}
 		f := m.idx.File(o)
+		if m.cutRead[f.Path] {
+			continue
+		}
 		live := func(row int64) bool { return (n < cutKeys || !m.keyed()) && !has(f.Deleted, row) }
 		if err := r.each(ctx, f.Path, f.Size, live, func(k rowKey) error {
 			for i := range w.truncs {
@@ -52,9 +55,25 @@ func (w *work) cutHistory(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
+		if n < cutKeys {
+			w.cutRead = append(w.cutRead, f.Path)
+		}
 	}
 	w.partial = n >= cutKeys && m.keyed()
 	return nil
+}
+
+// cutOn lets the next commit of a truncate begin behind the files that this one was done with.
+func (m *Merger) cutOn(w *work) {
+	if !w.partial {
+		return
+	}
+	if m.cutRead == nil {
+		m.cutRead = map[string]bool{}
+	}
+	for _, path := range w.cutRead {
+		m.cutRead[path] = true
+	}
 }
 
 // cutAlone leaves the events of this merge to the next attempt: a truncate has more to end than one commit should.

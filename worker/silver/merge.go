@@ -23,9 +23,11 @@ func (m *Merger) Merge(ctx context.Context, batches []Batch) (Result, error) {
 	if m.broken != nil {
 		return Result{}, fmt.Errorf("merge into %s: %w", m.opt.Path, m.broken)
 	}
+	m.cutRead = nil
 	var before Phases // of attempts that were not the last, and around them
 	for attempt := 1; ; attempt++ {
 		if !m.ready {
+			m.cutRead = nil // others were at the table, perhaps
 			start := m.now()
 			err := m.load(ctx)
 			if err == nil {

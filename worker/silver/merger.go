@@ -74,6 +74,8 @@ type Merger struct {
 	// job is a compaction under way, nil for none. touched keeps the compiler from leaving reads out whose result nobody needs.
 	job     *rewriter
 	touched uint64
+	// cutRead are, in a merge whose truncate takes several commits, the files that have nothing more for it.
+	cutRead map[string]bool
 	// Memory from merge to merge.
 	scratch scratch
 	build   *columnar.Builder
