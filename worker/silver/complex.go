@@ -75,7 +75,7 @@ func (w *work) prepare(i int) {
 					}
 				}
 			}
-			if e.c.NewKey().Shape != nil && e.op == connectors.Delete && e.c.Kind == connectors.RowChange && unavailable(e.c.Source) {
+			if e.c.NewKey().Shape != nil && e.op == connectors.Delete && unavailable(e.c.Source) {
 				if to, why := w.keyHash(e.c, e.c.NewKey()); why == "" && to != h {
 					fe.To = to
 				}

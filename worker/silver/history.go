@@ -421,6 +421,10 @@ func (w *work) movedHistory(from fold.Hash, origin string, at fold.Stamp) (*fold
 			return out.Left[k].Image, true
 		}
 	}
+	// A delete that tells no position lies right behind the row that it took, and so before the change that took the row along.
+	if n := len(out.Left); out.Live == nil && n > 0 && out.Left[n-1].Stamp.Lifted {
+		return out.Left[n-1].Image, true
+	}
 	return out.Live, true
 }
 

@@ -45,8 +45,8 @@ func (w *work) movedRow(to fold.Hash, e *fold.Event) (row *fold.Image, guess boo
 	}
 	if gi := w.findGroup(e.From); gi >= 0 && w.groups[gi].cx >= 0 {
 		out := w.foldPrefix(int(w.groups[gi].cx), e.Stamp)
-		for k := range out.Moves {
-			if mv := &out.Moves[k]; mv.To == to && mv.Origin == origin && mv.Image != nil {
+		for k := len(out.Moves) - 1; k >= 0; k-- {
+			if mv := &out.Moves[k]; mv.To == to && mv.Image != nil && halves(mv.Origin, origin, mv.Stamp, e.Stamp) {
 				return mv.Image, false
 			}
 		}
@@ -60,14 +60,20 @@ func (w *work) movedRow(to fold.Hash, e *fold.Event) (row *fold.Image, guess boo
 
 // parked finds the row of the old key among the moves whose second half was to come.
 func (w *work) parked(to fold.Hash, origin string, e *fold.Event) *fold.Image {
-	for _, l := range [2][]int32{w.m.moved[e.From], w.lateMoves[e.From]} {
-		for _, k := range l {
-			if mv := &w.state.Moves[k]; mv.Row != nil && mv.From == e.From && mv.To == to && mv.Origin == origin {
+	for _, l := range [2][]int32{w.lateMoves[e.From], w.m.moved[e.From]} {
+		for _, k := range slices.Backward(l) {
+			if mv := &w.state.Moves[k]; mv.Row != nil && mv.From == e.From && mv.To == to && halves(mv.Origin, origin, mv.Stamp, e.Stamp) {
 				return w.fromRow(mv.Row)
 			}
 		}
 	}
 	return nil
+}
+
+// halves tells that a delete that left at some place and a create are of one key change. A delete that tells no position lies right behind the row that
+// it took, and so before the create.
+func halves(left, came string, leftAt, cameAt fold.Stamp) bool {
+	return left == came || leftAt.Lifted && fold.Compare(leftAt, cameAt) < 0
 }
 
 // maxOpenEvents bounds what is remembered of a key that was created while it was there.
@@ -152,7 +158,7 @@ func (w *work) settleMoves(c *complexGroup, atMs int64) {
 		}
 		for _, j := range w.m.moved[e.From] {
 			mv := &w.state.Moves[j]
-			if mv.To != c.h || mv.Origin != e.Origin(e.From) || mv.Row == nil {
+			if mv.To != c.h || mv.Row == nil || !halves(mv.Origin, e.Origin(e.From), mv.Stamp, e.Stamp) {
 				continue
 			}
 			mv.Row = nil

@@ -37,6 +37,15 @@ func newWire(t *testing.T) *wire {
 
 func (w *wire) record(key, value string, headers ...string) []connectors.Change {
 	w.t.Helper()
+	cs, err := w.dec.Decode(nil, w.next(key, value, headers...))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return cs
+}
+
+// next makes the next record of the partition.
+func (w *wire) next(key, value string, headers ...string) *connectors.Record {
 	w.off++
 	r := &connectors.Record{Topic: w.topic, Offset: w.off, TimestampMs: w.ts + w.off, Key: []byte(key)}
 	if value != "" {
@@ -45,11 +54,7 @@ func (w *wire) record(key, value string, headers ...string) []connectors.Change 
 	for i := 0; i < len(headers); i += 2 {
 		r.Headers = append(r.Headers, connectors.Header{Key: headers[i], Value: []byte(headers[i+1])})
 	}
-	cs, err := w.dec.Decode(nil, r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return cs
+	return r
 }
 
 // event makes a row event: source are the members of source beside connector, name, db, schema and table. An image that is

@@ -14,7 +14,8 @@ import (
 // all big endian, so that bytes.Compare orders the changes of one source (formats.md §0.2). The generation is in the
 // upper 12 bits of the third part. It is 0 where there is a position. Changes without one have a generation from 1 on, which
 // rises when their topic is seen to have got more partitions, since keys move between partitions then; snapshot rows without
-// position have 0 and rank below every positioned change of their lineage.
+// position have 0 and rank below every positioned change of their lineage. With a position, any other number than 0 tells a change that
+// was lifted to it.
 type Seq string
 
 const (
@@ -26,6 +27,8 @@ const (
 	PartitionMask = 1<<PartitionBits - 1
 	// MaxGeneration is the highest generation that a Seq can hold; more changes of the partition count stay at it.
 	MaxGeneration = 1<<(32-PartitionBits) - 1
+
+	liftedPart = 1 << PartitionBits
 )
 
 // ErrSeq tells that bytes are not a sequence.
@@ -41,8 +44,7 @@ type Stamp struct {
 	// Exact tells that an equal position means the same event.
 	Exact bool
 	// Lifted tells that the position is that of the change before this one (Lift): it comes right behind what has the position
-	// itself. _cdc_sequence does not have it: for a row in the table the offset tells as much. The state does, since its events are folded
-	// again, beside repeats of what they follow.
+	// itself, and the position does not name its transaction.
 	Lifted bool
 }
 
@@ -56,7 +58,11 @@ func (s Stamp) Unranked() bool { return s.Pos == "" && s.Part>>PartitionBits == 
 func (s Stamp) Append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, s.Epoch)
 	dst = append(dst, s.Pos...)
-	dst = binary.BigEndian.AppendUint32(dst, s.Part)
+	part := s.Part
+	if s.Lifted {
+		part |= liftedPart
+	}
+	dst = binary.BigEndian.AppendUint32(dst, part)
 	return binary.BigEndian.AppendUint64(dst, uint64(s.Off))
 }
 
@@ -70,10 +76,14 @@ func Parse(q string) (Stamp, error) {
 	}
 	n := len(q) - seqTail
 	tail := q[n:]
-	return Stamp{
+	s := Stamp{
 		Epoch: be32(q), Pos: q[seqEpoch:n],
 		Part: be32(tail), Off: int64(uint64(be32(tail[4:]))<<32 | uint64(be32(tail[8:]))),
-	}, nil
+	}
+	if s.Pos != "" && s.Part&^PartitionMask != 0 {
+		s.Part, s.Lifted = s.Part&PartitionMask, true
+	}
+	return s, nil
 }
 
 func be32(s string) uint32 {
@@ -147,7 +157,7 @@ func (s Stamp) Lift(prev Stamp) Stamp {
 		return s
 	}
 	s.Pos, s.Exact, s.Lifted = prev.Pos, false, true
-	s.Part = prev.Part&^PartitionMask | s.Part&PartitionMask
+	s.Part &= PartitionMask
 	return s
 }
 

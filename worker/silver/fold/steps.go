@@ -57,7 +57,7 @@ func (h *historian) steps() []step {
 	out := all[:0]
 	for i := range all {
 		s := all[i]
-		if in.TxLen > 0 && len(s.Stamp.Pos) >= in.TxLen && s.Op != connectors.Read && !s.quiet {
+		if in.TxLen > 0 && len(s.Stamp.Pos) >= in.TxLen && !s.Stamp.Lifted && s.Op != connectors.Read && !s.quiet {
 			s.Tx = s.Stamp.Pos[:in.TxLen]
 		}
 		if k := h.repeated(out, &s); k >= 0 {

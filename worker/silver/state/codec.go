@@ -49,6 +49,7 @@ func (e *enc) stamp(s fold.Stamp) {
 	switch {
 	case s.Lifted:
 		e.u(stampLifted)
+		s.Lifted = false // told before the sequence here
 	default:
 		e.flag(s.Exact)
 	}
