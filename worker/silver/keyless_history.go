@@ -55,14 +55,23 @@ func (w *work) cutLate(e *event) *state.Truncate {
 type cutRow struct {
 	h     fold.Hash
 	entry index.Entry
+	ended bool // by a later truncate, which came first
+	spot  index.Spot
 }
+
+func (c *cutRow) ref() *rowRef { return &rowRef{h: c.h, ended: c.ended, entry: c.entry, spot: c.spot} }
 
 // cutSet notes such a row.
 func (w *work) cutSet(k rowKey, file uint32) {
+	c := cutRow{h: k.h, entry: index.At(k.h, k.st, file, k.row, k.carried), ended: k.ended}
 	if k.ended {
-		return // removed behind the truncate, which is late: its end stays where it is
+		end := k.end.Seq()
+		if !slices.ContainsFunc(w.m.state.Truncates, func(t state.Truncate) bool { return t.Stamp.Seq() == end }) {
+			return // removed behind the truncate, which is late: its end stays where it is
+		}
+		c.spot = index.SpotAt(k.st, file, k.row)
 	}
-	w.cutSets = append(w.cutSets, cutRow{k.h, index.At(k.h, k.st, file, k.row, k.carried)})
+	w.cutSets = append(w.cutSets, c)
 }
 
 // markCut keeps the rows that a truncate ends from removals. Repeats of what made them are still known.
@@ -90,13 +99,17 @@ func (w *work) markCut() {
 // settleHistorySets writes the rows that end, with their ends, and those that are new.
 func (w *work) settleHistorySets(ctx context.Context) error {
 	type ending struct {
-		h     fold.Hash
-		entry index.Entry
-		life  *lifetime // nil: a truncate
+		ref  *rowRef
+		row  int64
+		life *lifetime // nil: a truncate
 	}
 	byFile := map[uint32][]ending{}
-	for _, c := range w.cutSets {
-		byFile[c.entry.File] = append(byFile[c.entry.File], ending{c.h, c.entry, nil})
+	end := func(r *rowRef, life *lifetime) {
+		file, row := r.place()
+		byFile[file] = append(byFile[file], ending{r, row, life})
+	}
+	for k := range w.cutSets {
+		end(w.cutSets[k].ref(), nil)
 	}
 	for _, h := range w.setOrder {
 		s := w.sets[h]
@@ -104,7 +117,7 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 			l := &s.rows[k]
 			switch {
 			case l.old && l.dead:
-				byFile[l.entry.File] = append(byFile[l.entry.File], ending{h, l.entry, l.life})
+				end(&rowRef{h: h, entry: l.entry}, l.life)
 			case !l.old:
 				if l.life == nil {
 					l.life = &lifetime{}
@@ -117,10 +130,10 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 	w.settleRemovals()
 	for _, file := range sortedKeys(byFile) {
 		l := byFile[file]
-		slices.SortFunc(l, func(a, b ending) int { return int(a.entry.Position() - b.entry.Position()) })
+		slices.SortFunc(l, func(a, b ending) int { return int(a.row - b.row) })
 		rows := make([]int64, len(l))
 		for i := range l {
-			rows[i] = l[i].entry.Position()
+			rows[i] = l[i].row
 		}
 		versions, err := w.versions(ctx, file, rows)
 		if err != nil {
@@ -131,9 +144,9 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 			if life == nil {
 				life = w.cutLife(v.Image.Stamp, v.Image.Meta.EventID)
 			}
-			life.fromUs, life.was = v.FromUs, &rowRef{h: l[i].h, entry: l[i].entry}
+			life.fromUs, life.was = v.FromUs, l[i].ref
 			w.killRef(*life.was)
-			w.winners = append(w.winners, winner{h: l[i].h, ev: -1, img: v.Image, st: v.Image.Stamp, life: life})
+			w.winners = append(w.winners, winner{h: l[i].ref.h, ev: -1, img: v.Image, st: v.Image.Stamp, life: life})
 			w.res.Deleted++
 		}
 	}
