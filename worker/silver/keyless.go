@@ -19,7 +19,7 @@ import (
 // keyless makes events of a change of a table without key.
 func (w *work) keyless(c *connectors.Change, p *partition) {
 	if !c.Key.IsZero() && len(w.m.opt.Config.SilverKeys) == 0 {
-		w.reject(c, connectors.ClassApply, "the event has a key, the table has none: a changed key definition needs the table to be rebuilt")
+		w.reject(c, connectors.ClassApply, "%s", w.m.otherKey(c.Key))
 		return
 	}
 	if c.Op != connectors.Delete {

@@ -29,6 +29,33 @@ func (m *Merger) decide(key connectors.Row, override bool) {
 	}
 }
 
+// checkKeys refuses a table that has another key than silver.keys says: its rows would be found by the old one.
+func (m *Merger) checkKeys() error {
+	want := slices.Sorted(slices.Values(m.opt.Config.SilverKeys))
+	if len(want) == 0 || !m.decided || slices.Equal(want, slices.Sorted(slices.Values(m.keys))) {
+		return nil
+	}
+	has := "has the key (" + strings.Join(m.keys, ", ") + ")"
+	if !m.keyed() {
+		has = "has no key"
+	}
+	return fmt.Errorf("%s %s, silver.keys is (%s): a table keeps its key. Set silver.keys back, or have the table made anew from bronze with the new one (sluice table rebuild)",
+		m.table.URL(), has, strings.Join(m.opt.Config.SilverKeys, ", "))
+}
+
+// otherKey says what can be done about an event whose key is not the table's.
+func (m *Merger) otherKey(key connectors.Row) string {
+	has := "the table's is (" + strings.Join(m.keys, ", ") + ")"
+	if !m.keyed() {
+		has = "the table has none"
+	}
+	if len(m.opt.Config.SilverKeys) > 0 {
+		return fmt.Sprintf("the event's columns are (%s), %s, by silver.keys", strings.Join(key.Shape.Names, ", "), has)
+	}
+	return fmt.Sprintf("the event's key is (%s), %s: a changed key definition needs the table to be made anew. Set silver.keys=%s, then sluice table rebuild",
+		strings.Join(key.Shape.Names, ", "), has, strings.Join(key.Shape.Names, ","))
+}
+
 func (m *Merger) keysText() string {
 	if !m.decided {
 		return "null"
@@ -68,16 +95,14 @@ func (m *Merger) planKey(key connectors.Row) *keyPlan {
 	for _, k := range m.keys {
 		at := key.Shape.Index(k)
 		if at < 0 {
-			p.bad = fmt.Sprintf("the event's key is (%s), the table's is (%s): a changed key definition needs the table to be rebuilt",
-				strings.Join(key.Shape.Names, ", "), strings.Join(m.keys, ", "))
+			p.bad = m.otherKey(key)
 			return p
 		}
 		p.at = append(p.at, int32(at))
 		missing = missing || m.cols.BySource(k) < 0
 	}
 	if len(m.opt.Config.SilverKeys) == 0 && len(key.Shape.Names) != len(m.keys) {
-		p.bad = fmt.Sprintf("the event's key is (%s), the table's is (%s): a changed key definition needs the table to be rebuilt",
-			strings.Join(key.Shape.Names, ", "), strings.Join(m.keys, ", "))
+		p.bad = m.otherKey(key)
 		return p
 	}
 	if missing {

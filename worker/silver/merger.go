@@ -185,6 +185,9 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 		return err
 	}
 	m.keys, m.decided = keys, keys != nil
+	if err := m.checkKeys(); err != nil {
+		return err
+	}
 	m.look = snap
 	m.cols = evolve.New(snap.Schema(), m.policy())
 	m.cols.Sealed()
