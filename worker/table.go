@@ -144,6 +144,9 @@ func mergeError(err error) error {
 	if errors.Is(err, silver.ErrPartition) {
 		return commit.Permanent(fmt.Errorf("%w; change silver.partition.by, or give the connector another silver.path", err))
 	}
+	if errors.Is(err, silver.ErrConfig) {
+		return commit.Permanent(err)
+	}
 	if errors.Is(err, silver.ErrIndex) { // D8
 		return commit.Permanent(fmt.Errorf("%w; restart the task to build the index anew from the table", err))
 	}

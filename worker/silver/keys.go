@@ -39,8 +39,8 @@ func (m *Merger) checkKeys() error {
 	if !m.keyed() {
 		has = "has no key"
 	}
-	return fmt.Errorf("%s %s, silver.keys is (%s): a table keeps its key. Set silver.keys back, or have the table made anew from bronze with the new one (sluice table rebuild)",
-		m.table.URL(), has, strings.Join(m.opt.Config.SilverKeys, ", "))
+	return fmt.Errorf("%w: %s %s, silver.keys is (%s): a table keeps its key. Set silver.keys back, or have the table made anew from bronze with the new one (sluice table rebuild)",
+		ErrConfig, m.table.URL(), has, strings.Join(m.opt.Config.SilverKeys, ", "))
 }
 
 // otherKey says what can be done about an event whose key is not the table's.

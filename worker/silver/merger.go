@@ -174,7 +174,7 @@ func (m *Merger) loadAt(ctx context.Context, snap *delta.Snapshot) error {
 		return fmt.Errorf("%w: %s is a history and has no column %s; name it so again, or choose another silver.path", ErrColumns, m.table.URL(), evolve.ColEndSequence)
 	}
 	if is != m.history() {
-		return fmt.Errorf("%s %s: silver.scd.type of a table cannot change; choose another silver.path", m.table.URL(),
+		return fmt.Errorf("%w: %s %s: silver.scd.type of a table cannot change; choose another silver.path", ErrConfig, m.table.URL(),
 			map[bool]string{true: "is a history (silver.scd.type=2)", false: "is no history (silver.scd.type=1)"}[is])
 	}
 	if err := m.checkSequence(snap); err != nil {

@@ -197,3 +197,6 @@ func (u Upkeep) withDefaults() Upkeep {
 	}
 	return u
 }
+
+// ErrConfig: the table was made with settings that it keeps, and the configuration has others.
+var ErrConfig = errors.New("the configuration is not that of the silver table")

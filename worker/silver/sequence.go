@@ -45,7 +45,7 @@ func (w *work) sequence(c *connectors.Change, p *partition) fold.Stamp {
 func (m *Merger) checkSequence(snap *delta.Snapshot) error {
 	has, _ := snap.Property(propSequence)
 	if want := strings.Join(m.opt.Config.SilverSequenceBy, ","); has != want {
-		return fmt.Errorf("%s orders changes by %s, the configuration by %s: silver.sequence.by of a table cannot change; choose another silver.path",
+		return fmt.Errorf("%w: %s orders changes by %s, the configuration by %s: silver.sequence.by of a table cannot change; choose another silver.path", ErrConfig,
 			m.table.URL(), orderName(has), orderName(want))
 	}
 	return nil
