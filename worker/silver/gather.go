@@ -225,12 +225,18 @@ func (w *work) tombstone(c *connectors.Change) {
 	if !w.m.keyed() {
 		return
 	}
+	p := w.partition(c.Record)
 	h, why := w.keyHash(c, c.Key)
 	if why != "" {
+		// Under silver.keys the record's key may not tell the table's. The record right behind a delete is the shadow of that.
+		if n := len(p.ring); len(w.m.opt.Config.SilverKeys) > 0 && n > 0 && p.ring[n-1].Offset == c.Record.Offset-1 {
+			p.ring = p.ring[:n-1]
+			w.res.Duplicates++
+			return
+		}
 		w.reject(c, connectors.ClassApply, "%s", why)
 		return
 	}
-	p := w.partition(c.Record)
 	for i := range p.ring {
 		if d := p.ring[i]; d.Hash == h && d.Offset < c.Record.Offset {
 			// Its delete was merged, or found stale: the record has that position, and says nothing new.

@@ -52,7 +52,8 @@ func (m *Merger) otherKey(key connectors.Row) string {
 	if len(m.opt.Config.SilverKeys) > 0 {
 		return fmt.Sprintf("the event's columns are (%s), %s, by silver.keys", strings.Join(key.Shape.Names, ", "), has)
 	}
-	return fmt.Sprintf("the event's key is (%s), %s: a changed key definition needs the table to be made anew. Set silver.keys=%s, then sluice table rebuild",
+	return fmt.Sprintf("the event's key is (%s), %s: a changed key definition needs the table to be made anew. Where the events of before have these columns, too: set silver.keys=%s, then sluice table rebuild; "+
+		"else a new snapshot into another silver.path",
 		strings.Join(key.Shape.Names, ", "), has, strings.Join(key.Shape.Names, ","))
 }
 

@@ -34,6 +34,7 @@ func TestKeyDefinitionChanges(t *testing.T) {
 			event("c", 11, true, "", `{"id":2,"a":"y","b":2,"v":2}`),
 			event("u", 12, true, `{"id":1,"a":"x","b":2,"v":1}`, `{"id":1,"a":"x","b":2,"v":3}`),
 			event("d", 13, true, `{"id":2,"a":"y","b":2,"v":2}`, ""),
+			w.record(map[bool]string{false: `{"id":2}`}[keyless], ""),
 			// ALTER TABLE … DROP PRIMARY KEY, ADD PRIMARY KEY (a, b)
 			event("u", 20, false, `{"id":1,"a":"x","b":2,"v":3}`, `{"id":1,"a":"x","b":2,"v":4}`),
 			event("c", 21, false, "", `{"id":2,"a":"y","b":2,"v":5}`),
@@ -42,7 +43,7 @@ func TestKeyDefinitionChanges(t *testing.T) {
 		for _, e := range events {
 			x.merge(e...)
 		}
-		if len(x.letters) != 2 || !strings.Contains(x.letters[0].Reason, "Set silver.keys=a,b, then sluice table rebuild") {
+		if len(x.letters) != 2 || !strings.Contains(x.letters[0].Reason, "set silver.keys=a,b, then sluice table rebuild") {
 			t.Fatalf("keyless %t: letters %v", keyless, x.letters)
 		}
 		anew := func(c *config.Sink) { c.SilverKeys = []string{"a", "b"} }
