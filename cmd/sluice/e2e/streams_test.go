@@ -154,13 +154,10 @@ func (n *node) replay(t *testing.T, s *streams.Stream, ends map[string]map[int32
 			rows = slices.DeleteFunc(slices.Clone(all), func(l string) bool { return !strings.Contains(l, `"__END_AT":null`) })
 		}
 		diffs := want.Compare(rows)
-		if len(diffs) == 0 {
-			figure := ""
-			if first {
-				figure = "FIGURE " // the other variants would only make the list long
-			}
-			t.Logf("%sstream %s: %s: %d rows as the database showed them, of %d (silver.scd.type %s, %s)", figure, s.Name, table, len(rows), len(all), v.scd, v.mode)
-		} else {
+		switch {
+		case len(diffs) == 0 && first: // the other variants would only make the list long
+			t.Logf("FIGURE stream %s: %s: %d rows as the database showed them, of %d (silver.scd.type %s, %s)", s.Name, table, len(rows), len(all), v.scd, v.mode)
+		case len(diffs) > 0:
 			t.Errorf("stream %s: %s (silver.scd.type %s, %s): %d differences, the first:\n  %s", s.Name, table, v.scd, v.mode, len(diffs), strings.Join(diffs[:min(8, len(diffs))], "\n  "))
 		}
 		written = append(written, lakeTable{n, path, feed})
