@@ -202,19 +202,9 @@ func (b *builder) compact() ([]fold.Hash, error) {
 }
 
 // loadTombs puts the tombstones of the state into the index, unless their key has been there again since.
-func (m *Merger) loadTombs(ctx context.Context, x *index.Index) (err error) {
+func (m *Merger) loadTombs(ctx context.Context, x *index.Index) error {
 	l := removals{x: x, most: waitingMost}
-	if !m.keyed() {
-		defer func() {
-			if err == nil {
-				err = l.enter()
-			}
-			if err == nil {
-				_, err = x.Shrink()
-			}
-		}()
-	}
-	return m.store.Tombs(ctx, m.state, func(tombs []state.Tomb) error {
+	err := m.store.Tombs(ctx, m.state, func(tombs []state.Tomb) error {
 		for i := range tombs {
 			t := &tombs[i]
 			st, err := fold.Parse(string(t.Seq))
@@ -247,4 +237,12 @@ func (m *Merger) loadTombs(ctx context.Context, x *index.Index) (err error) {
 		}
 		return err
 	})
+	if err != nil || m.keyed() {
+		return err
+	}
+	if err := l.enter(); err != nil {
+		return err
+	}
+	_, err = x.Shrink()
+	return err
 }

@@ -19,6 +19,9 @@ var ErrFenced = errors.New("another writer has advanced this silver table")
 // Merger is opened anew, which takes the table for what it finds then.
 var ErrReplaced = errors.New("the silver table was deleted or made anew by somebody else")
 
+// ErrConfig: the table was made with settings that it keeps, and the configuration has others.
+var ErrConfig = errors.New("the configuration is not that of the silver table")
+
 // Options say which table a Merger writes, and how.
 type Options struct {
 	Bucket store.Bucket
@@ -197,6 +200,3 @@ func (u Upkeep) withDefaults() Upkeep {
 	}
 	return u
 }
-
-// ErrConfig: the table was made with settings that it keeps, and the configuration has others.
-var ErrConfig = errors.New("the configuration is not that of the silver table")
