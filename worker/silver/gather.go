@@ -273,7 +273,7 @@ func (w *work) rowChange(c *connectors.Change) {
 		if key.IsZero() {
 			key = c.Before
 		}
-		if key.IsZero() {
+		if key.IsZero() || c.After.IsZero() && c.BeforeQuality == connectors.BeforeKeyOnly { // formats.md §1.4: the rest is invented
 			key = c.Key
 		}
 	}
@@ -285,7 +285,9 @@ func (w *work) rowChange(c *connectors.Change) {
 		return
 	}
 	if key.IsZero() {
-		w.reject(c, connectors.ClassIncomplete, "the event has no key, the table has (%s)", strings.Join(w.m.keys, ", "))
+		keys := strings.Join(w.m.keys, ",")
+		w.reject(c, connectors.ClassIncomplete, "the event has no key, the table's is (%s): did the source table lose it? Set silver.keys=%s, then events are told apart by these columns of their rows; "+
+			"sluice table rebuild brings those in that were dead letters before", strings.Join(w.m.keys, ", "), keys)
 		return
 	}
 	if c.Op != connectors.Delete {

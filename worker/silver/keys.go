@@ -43,14 +43,18 @@ func (m *Merger) checkKeys() error {
 		ErrConfig, m.table.URL(), has, strings.Join(m.opt.Config.SilverKeys, ", "))
 }
 
+// noColumn says what can be done about an event that lacks a column of silver.keys.
+func (m *Merger) noColumn(key connectors.Row, column string) string {
+	return fmt.Sprintf("the event tells (%s) and not %s, a column of silver.keys (%s): which row it is of is not known. Set silver.keys to columns that all events have, then sluice table rebuild; "+
+		"where only deletes lack it, the source has to send whole rows before changes (REPLICA IDENTITY FULL in PostgreSQL), and a new snapshot into another silver.path makes up for these",
+		strings.Join(key.Shape.Names, ", "), column, strings.Join(m.keys, ", "))
+}
+
 // otherKey says what can be done about an event whose key is not the table's.
 func (m *Merger) otherKey(key connectors.Row) string {
 	has := "the table's is (" + strings.Join(m.keys, ", ") + ")"
 	if !m.keyed() {
 		has = "the table has none"
-	}
-	if len(m.opt.Config.SilverKeys) > 0 {
-		return fmt.Sprintf("the event's columns are (%s), %s, by silver.keys", strings.Join(key.Shape.Names, ", "), has)
 	}
 	return fmt.Sprintf("the event's key is (%s), %s: a changed key definition needs the table to be made anew. Where the events of before have these columns, too: set silver.keys=%s, then sluice table rebuild; "+
 		"else a new snapshot into another silver.path",
@@ -96,7 +100,9 @@ func (m *Merger) planKey(key connectors.Row) *keyPlan {
 	for _, k := range m.keys {
 		at := key.Shape.Index(k)
 		if at < 0 {
-			p.bad = m.otherKey(key)
+			if p.bad = m.otherKey(key); len(m.opt.Config.SilverKeys) > 0 {
+				p.bad = m.noColumn(key, k)
+			}
 			return p
 		}
 		p.at = append(p.at, int32(at))

@@ -73,3 +73,77 @@ func TestKeyDefinitionChanges(t *testing.T) {
 		}
 	}
 }
+
+// What a dead letter of an event without the table's key advises helps: with silver.keys the table goes on, and all events merged anew give the rows of the source.
+func TestLettersAboutKeysSayWhatHelps(t *testing.T) {
+	t.Parallel()
+	keys := func(names ...string) func(*config.Sink) { return func(c *config.Sink) { c.SilverKeys = names } }
+	for _, c := range []struct {
+		name   string
+		is     func(*config.Sink)
+		letter string
+		then   func(*config.Sink)
+		goesOn bool // the table is opened with then, and needs no rebuild for what comes
+	}{
+		{"no key", nil, "Set silver.keys=id,", keys("id"), true},
+		{"a column that came later", keys("id", "b"), "Set silver.keys to columns that all events have", keys("id"), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, pos := newWire(t), 10
+			event := func(op, key, before, after string) []connectors.Change {
+				pos++
+				return w.event("mysql", op, fmt.Sprintf(`"snapshot":"false","server_id":1,"file":"bin.000001","pos":%d,"row":0`, pos), key, before, after)
+			}
+			events := [][]connectors.Change{
+				event("c", `{"id":1}`, "", `{"id":1,"v":1}`),
+				event("c", `{"id":2}`, "", `{"id":2,"v":2}`),
+				event("u", `{"id":1}`, `{"id":1,"v":1}`, `{"id":1,"v":3}`),
+				// ALTER TABLE … DROP PRIMARY KEY, ADD COLUMN b
+				event("c", "", "", `{"id":3,"v":5,"b":7}`),
+				event("d", "", `{"id":2,"v":2,"b":null}`, ""),
+			}
+			last := event("u", "", `{"id":1,"v":3,"b":null}`, `{"id":1,"v":6,"b":8}`)
+			source := []string{`{"b":7,"id":3,"v":5}`, `{"b":8,"id":1,"v":6}`}
+			x := newBench(t, c.is)
+			for _, e := range events {
+				x.merge(e...)
+			}
+			if len(x.letters) == 0 || !strings.Contains(x.letters[0].Reason, c.letter) || !strings.Contains(x.letters[0].Reason, "sluice table rebuild") {
+				t.Fatalf("letters %v", x.letters)
+			}
+			if c.goesOn {
+				n := len(x.letters)
+				x.reopen(c.then)
+				x.merge(last...)
+				if len(x.letters) != n {
+					t.Fatalf("the table does not go on: %v", x.letters[n:])
+				}
+				if !strings.Contains(x.rows(), source[1]) {
+					t.Fatalf("got\n%s", x.rows())
+				}
+			}
+			events = append(events, last)
+			for _, scd := range []int{1, 2} {
+				for cut := range 1 << (len(events) - 1) {
+					set := func(k *config.Sink) { c.then(k); k.SilverSCDType = scd }
+					y := newBench(t, set)
+					var pending []connectors.Change
+					for i, e := range events {
+						if pending = append(pending, e...); cut>>i&1 == 1 {
+							y.merge(pending...)
+							y.reopen(set)
+							pending = nil
+						}
+					}
+					y.merge(pending...)
+					if len(y.letters) > 0 {
+						t.Fatalf("scd %d, cut %b: %v", scd, cut, y.letters)
+					}
+					if scd == 1 {
+						y.want(source...)
+					}
+				}
+			}
+		})
+	}
+}
