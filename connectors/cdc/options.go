@@ -33,5 +33,9 @@ type Options struct {
 
 // OptionsOf takes the options from a connector's configuration.
 func OptionsOf(c *config.Sink) Options {
-	return Options{Placeholder: c.UnavailablePlaceholder, Absent: c.CDCAbsent, Flatten: c.SilverMongoFlatten, Config: c.Raw}
+	o := Options{Placeholder: c.UnavailablePlaceholder, Absent: c.CDCAbsent, Flatten: c.SilverMongoFlatten, Config: c.Raw}
+	if len(c.SilverKeys) > 0 { // an update may change columns of it
+		o.Before = BeforeAlways
+	}
+	return o
 }

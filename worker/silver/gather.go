@@ -316,6 +316,9 @@ func (w *work) rowChange(c *connectors.Change) {
 	if c.Snapshot != connectors.NotSnapshot {
 		w.sawSnapshot(c, st)
 	}
+	if w.movesKey(c, h) {
+		c = w.moved(c, st)
+	}
 	e := event{c: c, st: st, h: h, op: w.opOf(c)}
 	if c.Op != connectors.Delete {
 		e.whole, e.gen = w.wholeRow(&e), w.m.cols.Gen+1

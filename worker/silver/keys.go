@@ -9,6 +9,7 @@ import (
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/schema"
 	"sluice.io/sluice/worker/silver/evolve"
+	"sluice.io/sluice/worker/silver/fold"
 )
 
 // propKeys is the table property that names the source's columns of the key, as a JSON list; an empty list: the table has no
@@ -151,4 +152,24 @@ func keyConvert(v connectors.Value, t schema.Type) (connectors.Value, bool) {
 		return connectors.Text(strings.Trim(string(evolve.AppendJSON(nil, v)), `"`)), true
 	}
 	return v, false
+}
+
+// movesKey tells that an update gives a row another key of silver.keys. The source's own key is as before, so the source tells it as one event.
+func (w *work) movesKey(c *connectors.Change, h fold.Hash) bool {
+	if len(w.m.opt.Config.SilverKeys) == 0 || w.m.opt.Config.SilverDeleteMode == "ignore" || c.Op != connectors.Update || c.HasHint() || c.BeforeQuality != connectors.BeforeFull || c.Before.IsZero() {
+		return false
+	}
+	was, why := w.keyHash(c, c.Before)
+	return why == "" && was != h
+}
+
+// moved deletes the row that an update takes its key from, and gives the update as the other half of that key change.
+func (w *work) moved(c *connectors.Change, st fold.Stamp) *connectors.Change {
+	from, to := *c, *c
+	from.Op, from.After = connectors.Delete, connectors.Row{}
+	from.SetKeyHints(connectors.Row{}, c.After)
+	to.SetKeyHints(c.Before, connectors.Row{})
+	was, _ := w.keyHash(c, c.Before)
+	w.add(event{c: &from, st: st, h: was, op: connectors.Delete})
+	return &to
 }
