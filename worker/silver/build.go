@@ -203,7 +203,7 @@ func (b *builder) compact() ([]fold.Hash, error) {
 
 // loadTombs puts the tombstones of the state into the index, unless their key has been there again since.
 func (m *Merger) loadTombs(ctx context.Context, x *index.Index) error {
-	l := removals{x: x, most: waitingMost}
+	l := removals{x: x, most: waitingMost, released: releasedOf(m.state)}
 	err := m.store.Tombs(ctx, m.state, func(tombs []state.Tomb) error {
 		for i := range tombs {
 			t := &tombs[i]

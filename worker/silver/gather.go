@@ -90,6 +90,7 @@ type work struct {
 	cutRows    map[uint32]*bitmap
 	cutEntries []index.Entry
 	sets       map[fold.Hash]*rowSet
+	replays    map[fold.Hash]bool // contents all of whose events are replayed
 	// Of a history: the keys that are folded, the rows that go.
 	hist         []histGroup
 	histPrefixes map[prefixKey]*fold.HistoryOutput

@@ -2,6 +2,7 @@ package silver
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"sluice.io/sluice/connectors"
@@ -110,12 +111,25 @@ func (w *work) foldSets(ctx context.Context) error {
 	for _, h := range w.setOrder {
 		w.sets[h].find(w)
 	}
-	if err := w.loadStamps(ctx); err != nil {
+	for _, h := range slices.SortedFunc(maps.Keys(w.replays), fold.ByHash) {
+		if w.sets[h] == nil {
+			w.sets[h] = &rowSet{h: h}
+			w.setOrder = append(w.setOrder, h)
+		}
+	}
+	sets := make([]*rowSet, len(w.setOrder))
+	for k, h := range w.setOrder {
+		sets[k] = w.sets[h]
+	}
+	if err := w.loadStamps(ctx, sets); err != nil {
 		return err
 	}
 	w.markCut()
-	for _, h := range w.setOrder {
-		w.sets[h].match(w)
+	for _, s := range sets {
+		s.match(w)
+	}
+	if err := w.replaySets(ctx); err != nil {
+		return err
 	}
 	if w.m.history() {
 		return w.settleHistorySets(ctx)
@@ -123,6 +137,7 @@ func (w *work) foldSets(ctx context.Context) error {
 	for _, h := range w.setOrder {
 		w.settleSet(w.sets[h])
 	}
+	w.settleRemovals()
 	return nil
 }
 
@@ -136,12 +151,14 @@ func (w *work) rowHash(img *fold.Image) fold.Hash {
 }
 
 // loadStamps reads the sequences of the rows of the table that the sets name.
-func (w *work) loadStamps(ctx context.Context) error {
+func (w *work) loadStamps(ctx context.Context, sets []*rowSet) error {
 	byFile := map[uint32][]*rowLife{}
-	for _, h := range w.setOrder {
-		s := w.sets[h]
+	for _, s := range sets {
 		for _, rows := range [][]rowLife{s.rows, s.past} {
 			for i := range rows {
+				if !rows[i].old {
+					continue
+				}
 				byFile[rows[i].entry.File] = append(byFile[rows[i].entry.File], &rows[i])
 			}
 		}
@@ -197,11 +214,6 @@ func (w *work) settleSet(s *rowSet) {
 			w.cutEntries = append(w.cutEntries, l.entry)
 		case !l.old && !l.dead:
 			w.upsert(winner{h: s.h, ev: -1, img: l.img, st: l.st})
-		}
-	}
-	for k := range s.gone {
-		if g := &s.gone[k]; g.changed {
-			w.dels = append(w.dels, g.deletion(s.h))
 		}
 	}
 }

@@ -23,7 +23,9 @@ func (s *rowSet) waitedUs(w *work) {
 		at[x.Stamp.Seq()] = x.Us
 	}
 	for k := range s.gone {
-		s.gone[k].us = at[s.gone[k].st.Seq()]
+		if s.gone[k].old {
+			s.gone[k].us = at[s.gone[k].st.Seq()]
+		}
 	}
 }
 
@@ -67,7 +69,8 @@ func (w *work) cutSet(k rowKey, file uint32) {
 	if k.ended {
 		end := k.end.Seq()
 		if !slices.ContainsFunc(w.m.state.Truncates, func(t state.Truncate) bool { return t.Stamp.Seq() == end }) {
-			return // removed behind the truncate, which is late: its end stays where it is
+			w.replay(k.h) // removed behind the truncate, which is late: that removal was another row's
+			return
 		}
 		c.spot = index.SpotAt(k.st, file, k.row)
 	}
@@ -109,7 +112,9 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 		byFile[file] = append(byFile[file], ending{r, row, life})
 	}
 	for k := range w.cutSets {
-		end(w.cutSets[k].ref(), nil)
+		if s := w.sets[w.cutSets[k].h]; s == nil || !s.again {
+			end(w.cutSets[k].ref(), nil)
+		}
 	}
 	for _, h := range w.setOrder {
 		s := w.sets[h]
@@ -117,7 +122,7 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 			l := &s.rows[k]
 			switch {
 			case l.old && l.dead:
-				end(&rowRef{h: h, entry: l.entry}, l.life)
+				end(l.ref(h), l.life)
 			case !l.old:
 				if l.life == nil {
 					l.life = &lifetime{}
@@ -165,7 +170,8 @@ func (w *work) cutLife(at fold.Stamp, event string) *lifetime {
 	return l
 }
 
-// settleRemovals remembers the removals, and of those that found no row the time.
+// settleRemovals remembers the removals; of a history the times of those that found no row, and of a table of current rows those that wait again: there are words
+// on what they took.
 func (w *work) settleRemovals() {
 	changed := map[removalKey]bool{}
 	var ends []state.End
@@ -178,12 +184,12 @@ func (w *work) settleRemovals() {
 			}
 			w.dels = append(w.dels, g.deletion(h))
 			changed[removalKey{h, g.st.Seq()}] = true
-			if !g.matched {
+			if !g.matched && (w.m.history() || g.old) {
 				ends = append(ends, state.End{Hash: h, Stamp: g.st, Us: g.us, AtMs: g.atMs})
 			}
 		}
 	}
-	if len(changed) == 0 {
+	if len(changed) == 0 || len(ends) == 0 && len(w.state.Ends) == 0 {
 		return
 	}
 	w.state.Ends = append(slices.DeleteFunc(w.state.Ends, func(x state.End) bool { return changed[removalKey{x.Hash, x.Stamp.Seq()}] }), ends...)

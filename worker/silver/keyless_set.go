@@ -19,6 +19,9 @@ type rowSet struct {
 	// What was merged: inserts, also those whose rows went, and removals.
 	added, removed told
 	free           available
+	// again: all that is known of the content is replayed; undone are the inserts that removals took back.
+	again  bool
+	undone []fold.Stamp
 }
 
 type setEvent struct {
@@ -34,8 +37,11 @@ type rowLife struct {
 	entry index.Entry
 	old   bool // in the table
 	dead  bool
-	cut   bool      // a truncate of this merge ends it
-	life  *lifetime // of a history: when it ended
+	cut   bool // a truncate of this merge ends it
+	// Of a history: when it ended, and, where all of a content is replayed, when its row says so.
+	life, is *lifetime
+	spot     index.Spot
+	ended    bool // its place is the spot
 }
 
 // removal is one of this merge, or one that waits for its insert.
@@ -196,7 +202,8 @@ func (s *rowSet) nearest(kind uint32, events []*event, order int, walk func(inde
 	}
 }
 
-// match decides which removal takes which row: of those that are older the newest one, by its mark. That is so whatever the batches (D7).
+// match decides which removal takes which row: of those that are older the newest one, by its mark. That is so whatever the batches (D7); replay
+// sees to what comes late.
 func (s *rowSet) match(w *work) {
 	slices.SortFunc(s.rows, func(a, b rowLife) int { return fold.Compare(a.st, b.st) })
 	slices.SortFunc(s.gone, func(a, b removal) int { return fold.Compare(a.st, b.st) })

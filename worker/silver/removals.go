@@ -17,6 +17,17 @@ type removals struct {
 	waiting map[removalKey]int64
 	most    int
 	entered bool // some went into the index
+	// released wait although a word names a row that they took: it was given back.
+	released map[removalKey]bool
+}
+
+// releasedOf gives the removals that the state says wait.
+func releasedOf(st *state.State) map[removalKey]bool {
+	out := map[removalKey]bool{}
+	for i := range st.Ends {
+		out[removalKey{st.Ends[i].Hash, st.Ends[i].Stamp.Seq()}] = true
+	}
+	return out
 }
 
 // waitingMost bounds removals.waiting, to some 10 MB. Mostly a removal's two words are nearer to each other.
@@ -30,7 +41,13 @@ type removalKey struct {
 // load takes a word on a removal.
 func (l *removals) load(t *state.Tomb, g index.Grave) error {
 	k := removalKey{t.Hash, t.Seq}
-	if t.Add == "" {
+	if t.Add != "" && (l.released[k] || removalKnown(l.x, t.Hash, index.Dead, t.Seq)) {
+		l.x.Insert(l.x.BuryAs(index.Undone, t.Hash, index.Grave{Stamp: g.Add, AtMs: g.AtMs}))
+		if !l.released[k] {
+			return nil // a word on a row that it took before, or instead
+		}
+	}
+	if t.Add == "" || l.released[k] {
 		if l.waiting == nil {
 			l.waiting = map[removalKey]int64{}
 		}

@@ -212,6 +212,7 @@ func (w *work) findCut(ctx context.Context) error {
 	if w.m.keyed() {
 		return w.truncateMemory(ctx)
 	}
+	w.releaseRemovals()
 	return nil
 }
 

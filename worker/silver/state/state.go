@@ -18,7 +18,7 @@ type State struct {
 	Deletes []Delete
 	Opens   []Open
 	Moves   []Move
-	// Ends are deletes of a history that no row tells of.
+	// Ends are deletes of a history that no row tells of; in a table of current rows without key, removals that wait again for a row, though words on them tell one.
 	Ends []End
 	// Watermarks are the highest Kafka times merged, in ms, by partition. They alone are no reason to write a state.
 	Watermarks map[fold.PartKey]int64

@@ -1,0 +1,176 @@
+package silver_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"sluice.io/sluice/connectors"
+	"sluice.io/sluice/connectors/config"
+)
+
+// story is what happened to a table without key all of whose rows are equal: A adds one, R removes the newest, T truncates.
+type story string
+
+// events gives the changes of the story, each from a partition of its own: at 1, 3, 5 …
+func (s story) events() []connectors.Change {
+	var out []connectors.Change
+	for i, k := range s {
+		c := rec(cOp, int64(2*i+1), 1, "a", text("x"))
+		c.Key = connectors.Row{}
+		switch k {
+		case 'R':
+			c.Op, c.Before, c.After, c.BeforeQuality = dOp, c.After, connectors.Row{}, connectors.BeforeFull
+		case 'T':
+			c = truncateAt(int64(2*i + 1))
+		}
+		out = append(out, at(c, int32(i)))
+	}
+	return out
+}
+
+// rows gives the lifetimes of the story's rows or, of current rows, one word for each that is there.
+func (s story) rows(scd int) []string {
+	var open []int
+	out := []string{}
+	end := func(from, to int) {
+		if scd == 2 {
+			out = append(out, fmt.Sprintf("%02d-%02d", from, to))
+		}
+	}
+	for i, k := range s {
+		at := 2*i + 1
+		switch k {
+		case 'A':
+			open = append(open, at)
+		case 'R':
+			end(open[len(open)-1], at)
+			open = open[:len(open)-1]
+		case 'T':
+			for _, from := range open {
+				end(from, at)
+			}
+			open = nil
+		}
+	}
+	for _, from := range open {
+		if out = append(out, "row"); scd == 2 {
+			out[len(out)-1] = fmt.Sprintf("%02d-", from)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// lifetimes gives what a table has, as rows does.
+func (x *bench) lifetimes(scd int) []string {
+	out := []string{}
+	if scd == 2 {
+		for l := range strings.Lines(x.versions()) {
+			_, span, _ := strings.Cut(strings.TrimSpace(l), " ")
+			out = append(out, strings.ReplaceAll(span, "00:", ""))
+		}
+	} else {
+		for range canonicalRows(x.t, x.b, "silver/t") {
+			out = append(out, "row")
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// D7: the rows of a table without key are those that its events give, in whatever order they come: partitions may be behind each other. Was: a removal that had
+// taken an older row, since its own came later, or a truncate before it, never took another.
+func TestRowsWithoutKeyInAnyOrder(t *testing.T) {
+	t.Parallel()
+	for _, s := range []story{"ARAR", "AARR", "ARTA", "ATAR", "ATT", "AARAR", "ARARA", "ARTAR", "AATAR", "ATATA"} {
+		for _, scd := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s, SCD %d", s, scd), func(t *testing.T) {
+				t.Parallel()
+				events, want := s.events(), fmt.Sprint(s.rows(scd))
+				permutations(len(events), func(order []int) {
+					set := func(c *config.Sink) { c.SilverSCDType = scd }
+					x := newBench(t, set)
+					for _, k := range order {
+						x.merge(events[k])
+						x.reopen(set)
+					}
+					if got := fmt.Sprint(x.lifetimes(scd)); got != want {
+						t.Errorf("order %v: got %s, want %s", order, got, want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The same of long stories, in batches, with repeats, in both modes, opened anew here and there.
+func TestLongStoriesWithoutKey(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		var s story
+		n := 0
+		for range rapid.IntRange(2, 24).Draw(r, "events") {
+			switch k := rapid.IntRange(0, 15).Draw(r, "event"); {
+			case k == 0:
+				s, n = s+"T", 0
+			case n > 0 && k < 8:
+				s, n = s+"R", n-1
+			default:
+				s, n = s+"A", n+1
+			}
+		}
+		scd := rapid.SampledFrom([]int{1, 2}).Draw(r, "scd")
+		set := func(c *config.Sink) { c.SilverSCDType = scd }
+		if rapid.Bool().Draw(r, "copy on write") {
+			set = func(c *config.Sink) { c.SilverSCDType, c.SilverMergeMode = scd, "copy-on-write" }
+		}
+		events := s.events()
+		order := rapid.Permutation(indices(len(events))).Draw(r, "order")
+		for range rapid.IntRange(0, 3).Draw(r, "repeats") {
+			order = append(order, rapid.IntRange(0, len(events)-1).Draw(r, "again"))
+		}
+		x := newBench(t, set)
+		for len(order) > 0 {
+			k := rapid.IntRange(1, len(order)).Draw(r, "batch")
+			var batch []connectors.Change
+			for _, i := range order[:k] {
+				batch = append(batch, events[i])
+			}
+			x.merge(batch...)
+			order = order[k:]
+			if rapid.Bool().Draw(r, "open anew") {
+				x.reopen(set)
+			}
+		}
+		if got, want := fmt.Sprint(x.lifetimes(scd)), fmt.Sprint(s.rows(scd)); got != want {
+			r.Fatalf("%s, SCD %d: got %s, want %s", s, scd, got, want)
+		}
+	})
+}
+
+func indices(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// permutations calls f with each order of n things.
+func permutations(n int, f func([]int)) {
+	var grow func(head, rest []int)
+	grow = func(head, rest []int) {
+		if len(rest) == 0 {
+			f(head)
+		}
+		for i := range rest {
+			tail := append(append([]int{}, rest[:i]...), rest[i+1:]...)
+			grow(append(append([]int{}, head...), rest[i]), tail)
+		}
+	}
+	grow(nil, indices(n))
+}
