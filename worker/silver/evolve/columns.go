@@ -241,11 +241,16 @@ func (c *Columns) surprises(p *Plan, row connectors.Row) bool {
 		}
 	}
 	for _, s := range p.open {
-		if row.Values[s].State == connectors.Present {
+		if v := &row.Values[s]; v.State == connectors.Present || unavailableText(v) {
 			return true
 		}
 	}
 	return false
+}
+
+// unavailableText tells a value that the event leaves out, in a format without types that would tell it as text.
+func unavailableText(v *connectors.Value) bool {
+	return v.State == connectors.Unavailable && v.Kind == schema.String
 }
 
 func (c *Columns) needs(row connectors.Row, key bool) (out []need, reason string) {
@@ -258,6 +263,9 @@ func (c *Columns) needs(row connectors.Row, key bool) (out []need, reason string
 			t = row.Shape.Types[i]
 		} else {
 			t = TypeOf(row.Values[i])
+			if _, known := c.by[name]; !known && unavailableText(&row.Values[i]) {
+				t = schema.Of(schema.String) // what comes late for the row needs the column, to be told from one that nobody knows
+			}
 		}
 		if t.Kind == schema.Void {
 			continue

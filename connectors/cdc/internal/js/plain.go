@@ -205,7 +205,7 @@ func (r *Reader) PlainValue(s string, i int, v *connectors.Value, col int) int {
 		}
 		if r.Detect && r.Placeholder.IsText(text) {
 			r.Found++
-			v.State = connectors.Unavailable
+			v.State, v.Kind = connectors.Unavailable, schema.String // as what is there would be
 			return end
 		}
 		v.State, v.Kind, v.Str = connectors.Present, schema.String, text
@@ -236,7 +236,7 @@ func (r *Reader) PlainValue(s string, i int, v *connectors.Value, col int) int {
 		text := s[i:end]
 		if r.Detect && r.Placeholder.IsNested(text) {
 			r.Found++
-			v.State = connectors.Unavailable
+			v.State, v.Kind = connectors.Unavailable, schema.String // as what is there would be
 			return end
 		}
 		v.State, v.Kind, v.Str = connectors.Present, schema.String, text
