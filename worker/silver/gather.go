@@ -388,7 +388,7 @@ func (w *work) keyHash(c *connectors.Change, key connectors.Row) (fold.Hash, str
 			if !sameClass(v, col.Type.Kind) {
 				conv, ok := keyConvert(*v, col.Type)
 				if !ok {
-					return fold.Hash{}, fmt.Sprintf("key column %q is %s, the event's value %s does not fit", col.Name, col.Type, evolve.AppendJSON(nil, *v))
+					return fold.Hash{}, fmt.Sprintf("key column %q is %s, the event's value %s does not fit; a key that got such a type needs a new table: a new snapshot into topics and a silver.path of its own", col.Name, col.Type, evolve.AppendJSON(nil, *v))
 				}
 				b = fold.AppendCanonical(b, &conv)
 				continue
