@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"sluice.io/sluice/connectors/delta"
+	"sluice.io/sluice/connectors/schema"
+	"sluice.io/sluice/worker/silver/evolve"
 )
 
 func (a *app) tableRebuild() *cobra.Command {
@@ -47,6 +49,13 @@ func (a *app) tableRebuild() *cobra.Command {
 		var st connectorStatus
 		if _, err := r.do(ctx, "GET", connectorPath(connector, "/status"), nil, &st); err != nil {
 			return err
+		}
+		var conf map[string]string
+		if _, err := r.do(ctx, "GET", connectorPath(connector, "/config"), nil, &conf); err != nil {
+			return err
+		}
+		if err := hasKeys(s, conf["silver.keys"]); err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		if !yes {
 			n, _ := s.NumRecords()
@@ -100,6 +109,18 @@ func isSilverOf(s *delta.Snapshot, connector string) error {
 	}
 	if len(writers) > 0 && !writers[connector] {
 		return fmt.Errorf("it is written by %s, not by %s", strings.Join(sortedKeys(writers), ", "), connector)
+	}
+	return nil
+}
+
+// hasKeys tells whether the table has the columns of silver.keys: else no event that it was merged from has them, and all of them would be dead letters.
+func hasKeys(s *delta.Snapshot, keys string) error {
+	for _, name := range strings.Split(keys, ",") {
+		name = strings.TrimSpace(name)
+		if name != "" && !slices.ContainsFunc(s.Schema().Fields, func(f schema.Field) bool { return strings.EqualFold(evolve.SourceName(&f), name) }) {
+			return fmt.Errorf("silver.keys is %s, and the table has no column %q: the events that it was merged from don't have it, and would be dead letters; "+
+				"correct silver.keys, or take a new snapshot into another silver.path", keys, name)
+		}
 	}
 	return nil
 }
