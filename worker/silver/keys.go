@@ -156,11 +156,22 @@ func keyConvert(v connectors.Value, t schema.Type) (connectors.Value, bool) {
 
 // movesKey tells that an update gives a row another key of silver.keys. The source's own key is as before, so the source tells it as one event.
 func (w *work) movesKey(c *connectors.Change, h fold.Hash) bool {
-	if len(w.m.opt.Config.SilverKeys) == 0 || w.m.opt.Config.SilverDeleteMode == "ignore" || c.Op != connectors.Update || c.HasHint() || c.BeforeQuality != connectors.BeforeFull || c.Before.IsZero() {
+	if len(w.m.opt.Config.SilverKeys) == 0 || w.m.opt.Config.SilverDeleteMode == "ignore" || c.Op != connectors.Update || c.HasHint() || c.Before.IsZero() || !w.m.tellsKey(c) {
 		return false
 	}
 	was, why := w.keyHash(c, c.Before)
 	return why == "" && was != h
+}
+
+// tellsKey tells that the columns of the table's key in a before image are true. In an image that may have invented values those are that no source invents.
+func (m *Merger) tellsKey(c *connectors.Change) bool {
+	if c.BeforeQuality != connectors.BeforePartial {
+		return c.BeforeQuality == connectors.BeforeFull
+	}
+	return !slices.ContainsFunc(m.keys, func(name string) bool {
+		v := c.Before.Get(name)
+		return v.State != connectors.Present || v.Int == 0 && strings.Trim(v.Str, "\x000") == "" && len(v.Kids()) == 0 || v.Str == "AA==" || strings.HasPrefix(v.Str, "1970-01-01T00:00:00")
+	})
 }
 
 // moved deletes the row that an update takes its key from, and gives the update as the other half of that key change.
