@@ -2,6 +2,7 @@ package silver_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/config"
+	"sluice.io/sluice/connectors/store/mem"
 )
 
 // story is what happened to a table without key all of whose rows are equal: A adds one, R removes the newest, T truncates.
@@ -107,8 +109,8 @@ func TestRowsWithoutKeyInAnyOrder(t *testing.T) {
 	}
 }
 
-// The same of long stories, in batches, with repeats, in both modes, opened anew here and there.
-func TestLongStoriesWithoutKey(t *testing.T) {
+// TestKeylessOrderLaws: the same of long stories, in batches, with repeats, in both modes, opened anew here and there.
+func TestKeylessOrderLaws(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		var s story
@@ -173,4 +175,95 @@ func permutations(n int, f func([]int)) {
 		}
 	}
 	grow(nil, indices(n))
+}
+
+// TestKeylessLaws: the same of rows that change: an update takes a row of one content away and adds one of another. Three partitions, positions that several events may share or not,
+// repeats, commits of others, an index on disk.
+func TestKeylessLaws(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rapid.Check(t, func(r *rapid.T) {
+		exact := rapid.Bool().Draw(r, "exact positions")
+		row := func(v int) connectors.Row { return rec(cOp, 1, 1, "a", long(int64(v))).After }
+		var events []connectors.Change
+		open := map[int][]int{}
+		var want []string
+		scd := rapid.SampledFrom([]int{1, 2}).Draw(r, "scd")
+		end := func(v, to int) {
+			l := open[v]
+			if scd == 2 {
+				want = append(want, fmt.Sprintf(`{"a":%d,"id":1} %02d:%02d-%02d:%02d`, v, l[len(l)-1]/60, l[len(l)-1]%60, to/60, to%60))
+			}
+			open[v] = l[:len(l)-1]
+		}
+		for i := range rapid.IntRange(2, 30).Draw(r, "events") {
+			at := 2*i + 1
+			v, to := rapid.IntRange(1, 3).Draw(r, "v"), rapid.IntRange(1, 3).Draw(r, "to")
+			c := rec(uOp, int64(at), 1, "a", long(int64(v)))
+			c.Key, c.Before, c.BeforeQuality = connectors.Row{}, row(v), connectors.BeforeFull
+			switch k := rapid.IntRange(0, 19).Draw(r, "event"); {
+			case k == 0:
+				c = truncateAt(int64(at))
+				for v := range open {
+					for len(open[v]) > 0 {
+						end(v, at)
+					}
+				}
+			case k < 6 && len(open[v]) > 0:
+				c.Op, c.After = dOp, connectors.Row{}
+				end(v, at)
+			case k < 12 && len(open[v]) > 0 && v != to:
+				c.After = row(to)
+				end(v, at)
+				open[to] = append(open[to], at)
+			default:
+				c.Op, c.Before, c.BeforeQuality = cOp, connectors.Row{}, connectors.BeforeNone
+				open[v] = append(open[v], at)
+			}
+			if !exact {
+				c.PosQuality = connectors.TieMayHappen
+			}
+			c.Record.Partition = int32(rapid.IntRange(0, 2).Draw(r, "partition"))
+			events = append(events, c)
+		}
+		for v, l := range open {
+			for _, from := range l {
+				want = append(want, fmt.Sprintf(`{"a":%d,"id":1} %02d:%02d-`, v, from/60, from%60))
+			}
+		}
+		conf := sinkConfig()
+		conf.SilverSCDType = scd
+		conf.SilverMergeMode = rapid.SampledFrom([]string{"deletion-vectors", "copy-on-write"}).Draw(r, "mode")
+		b := mem.New("lake")
+		run := &simRun{t: r, rng: rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 1)), conf: conf, b: b, restarts: true, foreign: true}
+		if rapid.Bool().Draw(r, "on disk") {
+			run.spill = dir
+		}
+		in := rapid.Permutation(events).Draw(r, "order")
+		if exact {
+			for range rapid.IntRange(0, 3).Draw(r, "repeats") {
+				in = append(in, events[rapid.IntRange(0, len(events)-1).Draw(r, "again")])
+			}
+		}
+		run.merge("bronze/t", in)
+		x := &bench{t: t, b: b}
+		got := ""
+		if scd == 2 {
+			got = x.versions()
+		} else {
+			for i := range want {
+				want[i], _, _ = strings.Cut(want[i], " ")
+			}
+			var l []string
+			for _, line := range canonicalRows(fataler{r}, b, "silver/t") {
+				l = append(l, dataOnly(r, line))
+			}
+			slices.Sort(l)
+			got = strings.Join(l, "\n")
+		}
+		slices.Sort(want)
+		if w := strings.Join(want, "\n"); got != w {
+			r.Fatalf("SCD %d: got\n%s\nwant\n%s", scd, got, w)
+		}
+	})
 }
