@@ -17,13 +17,14 @@ import (
 // doubt tells that what was decided about the events of this merge may be otherwise for one that all is known of. It is not where they are newer than all
 // removals that took a row.
 func (s *rowSet) doubt(w *work) bool {
-	behind, waits := s.newestRemoval(w), s.anyWaits(w)
+	behind, took := s.newestRemoval(w)
+	waits := s.anyWaits(w)
 	for _, d := range s.events {
 		e := &w.events[d.i]
 		if e.st.Pos == "" {
 			continue // its place is its offset, which says nothing about other partitions
 		}
-		if late := fold.Compare(e.st, behind) < 0; late && (waits || w.m.history()) {
+		if late := took && fold.Compare(e.st, behind) < 0; late && (waits || w.m.history()) {
 			return true
 		}
 		if (waits || e.half == 1) && w.cutLate(e) != nil {
@@ -34,15 +35,15 @@ func (s *rowSet) doubt(w *work) bool {
 }
 
 // newestRemoval gives the newest removal of before that took a row.
-func (s *rowSet) newestRemoval(w *work) (newest fold.Stamp) {
+func (s *rowSet) newestRemoval(w *work) (newest fold.Stamp, any bool) {
 	x := w.m.idx
 	top := index.Entry{Hash: s.h, File: index.Dead, Prefix: math.MaxUint64, SeqHash: math.MaxUint32}
 	for _, e := range sameMark(x.Below, top) {
-		if st := x.Grave(e).Stamp; fold.Compare(newest, st) < 0 {
-			newest = st
+		if st := x.Grave(e).Stamp; !any || fold.Compare(newest, st) < 0 {
+			newest, any = st, true
 		}
 	}
-	return newest
+	return newest, any
 }
 
 // anyWaits tells that a removal waits for its row, or did before this merge.
@@ -96,7 +97,7 @@ func (w *work) replay(h fold.Hash) {
 
 // lastTruncate gives the newest truncate of a table of current rows that come from one source table.
 func (w *work) lastTruncate() (at fold.Stamp, ok bool) {
-	if len(w.state.Topics) > 1 {
+	if len(w.state.Topics) != 1 {
 		return at, false
 	}
 	for i := range w.state.Truncates {
