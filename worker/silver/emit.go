@@ -38,6 +38,7 @@ func (w *work) ensureColumns() {
 			w.m.cols.Ensure(evolve.ColCarried, schema.Of(schema.String))
 		}
 	}
+	w.ensureSource()
 }
 
 // emit builds the columns of winners and gives them to write, record by record.
@@ -205,6 +206,12 @@ func (w *work) appendOwn(b *columnar.Builder, at int, name string, part []winner
 				b.AppendNull(at)
 			} else {
 				b.AppendString(at, w.m.carriedJSON(x.img))
+			}
+		case evolve.ColSource:
+			if told := w.toldSource(x); told != "" {
+				b.AppendString(at, told)
+			} else {
+				b.AppendNull(at)
 			}
 		case evolve.ColStart:
 			if x.life != nil {

@@ -21,3 +21,15 @@ func SetStreamFrom(n int) func() {
 	streamFrom = n
 	return func() { streamFrom = was }
 }
+
+// SourceText and SourceKey are how a row tells its source table, and what it is.
+func SourceText(key string) string { return sourceText(key) }
+func SourceKey(text string) string { return sourceKey(text) }
+
+// Mix makes the state that of a release that merged rows of several source tables of a topic without noting whose they are.
+func (m *Merger) Mix() {
+	for i := range m.state.Topics {
+		m.state.Topics[i].Mixed = true
+	}
+	m.pending = true
+}

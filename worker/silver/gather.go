@@ -69,6 +69,9 @@ type work struct {
 	tableSrc  *connectors.Source // whose name is table
 	table     string
 	noted     *connectors.Source // noteTable saw it last, in lastTopic
+	mixed     bool               // changes are of source tables that their topic does not tell
+	// toldSource's last answer.
+	toldKey, toldText string
 
 	complex  []complexGroup
 	prefixes map[prefixKey]*fold.Output
@@ -111,8 +114,10 @@ type truncate struct {
 // partition is what gathering keeps of one topic partition.
 type partition struct {
 	key fold.PartKey
-	lin *fold.PartLineage
 	gen uint32
+	// lin is the place in the log of the source that was seen last, linOf.
+	lin   *fold.PartLineage
+	linOf *fold.SourceLineage
 	// maxMs is the highest Kafka time.
 	maxMs int64
 	ring  []state.Delete // deletes that may be followed by their tombstone record, oldest first
@@ -129,7 +134,7 @@ func (w *work) partition(rec *connectors.Record) *partition {
 	k := fold.PartKey{Topic: rec.Topic, Partition: rec.Partition}
 	p := w.parts[k]
 	if p == nil {
-		p = &partition{key: k, lin: w.state.Lineages.Part(rec.Topic, rec.Partition)}
+		p = &partition{key: k}
 		for _, d := range w.state.Deletes {
 			if d.Topic == k.Topic && d.Partition == k.Partition {
 				p.ring = append(p.ring, d)
@@ -200,11 +205,10 @@ func (w *work) stamp(c *connectors.Change, p *partition) fold.Stamp {
 		return w.sequence(c, p)
 	}
 	if c.Source != w.lastSrc || w.src == nil {
-		name := ""
-		if c.Source != nil {
-			name = c.Source.Name
-		}
-		w.src, w.lastSrc = w.state.Lineages.Source(name), c.Source
+		w.src, w.lastSrc = w.state.Lineages.Source(logName(c)), c.Source
+	}
+	if p.linOf != w.src {
+		p.lin, p.linOf = w.state.Lineages.Part(c.Record.Topic, c.Record.Partition, logName(c)), w.src
 	}
 	was := *p.lin
 	epoch, flipped := w.src.Assign(p.lin, c)
@@ -216,6 +220,14 @@ func (w *work) stamp(c *connectors.Change, p *partition) fold.Stamp {
 	}
 	w.reached = w.reached || p.lin.MaxPos != was.MaxPos
 	return fold.StampOf(c, epoch, p.gen)
+}
+
+// logName names the source whose log a change's position is in.
+func logName(c *connectors.Change) string {
+	if c.Source == nil {
+		return ""
+	}
+	return c.Source.Name
 }
 
 func (w *work) tombstone(c *connectors.Change) {
@@ -250,10 +262,8 @@ func (w *work) tombstone(c *connectors.Change) {
 		return
 	}
 	// With no delete before it, it deletes by offset.
-	st := fold.Stamp{Part: p.gen<<fold.PartitionBits | uint32(c.Record.Partition)&fold.PartitionMask, Off: c.Record.Offset, Epoch: p.lin.Epoch}
-	if st.Epoch == 0 {
-		st.Epoch = fold.FirstEpoch
-	}
+	st := fold.Stamp{Part: p.gen<<fold.PartitionBits | uint32(c.Record.Partition)&fold.PartitionMask, Off: c.Record.Offset,
+		Epoch: max(fold.FirstEpoch, w.state.Lineages.Epoch(c.Record.Topic, c.Record.Partition))}
 	w.add(event{c: c, st: st, h: h, op: connectors.Delete})
 }
 
@@ -344,8 +354,8 @@ func (w *work) truncate(c *connectors.Change) {
 	}
 	if t := w.topic(c.Record.Topic); t.Mixed {
 		if !w.knownTruncate(c, st) {
-			w.reject(c, connectors.ClassApply, "truncate of %s: rows of this and of other source tables came through topic %s, and rows of the table do not tell which are whose: "+
-				"delete them by hand; give each source table a topic of its own before the next one", sourceName(c.Source), t.Name)
+			w.reject(c, connectors.ClassApply, "truncate of %s: rows of this and of other source tables came through topic %s before rows of the table told which are whose: "+
+				"delete them by hand, or let sluice table rebuild find out", sourceName(c.Source), t.Name)
 		}
 		return
 	}

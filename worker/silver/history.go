@@ -372,12 +372,34 @@ func (w *work) histInput(g *histGroup) fold.HistoryInput {
 		}
 		in.Ends = append(in.Ends, fold.End{Stamp: x.Stamp, Us: x.Us, Before: w.fromRow(x.Before)})
 	}
+	var of []*state.Truncate
 	for k := range w.state.Truncates {
-		t := &w.state.Truncates[k]
-		in.Truncates = append(in.Truncates, fold.End{Stamp: t.Stamp, Us: t.Us})
+		// Those of other tables say nothing of the key; their positions, in another log, may be those of its changes.
+		if t := &w.state.Truncates[k]; w.ofAny(t, g) {
+			of = append(of, t)
+			in.Truncates = append(in.Truncates, fold.End{Stamp: t.Stamp, Us: t.Us})
+		}
 	}
-	in.Cuts = func(k int, row *fold.Image) bool { return w.truncatesRow(&w.state.Truncates[k], row) }
+	in.Cuts = func(k int, row *fold.Image) bool { return w.ofRow(of[k], row) }
 	return in
+}
+
+// ofAny tells whether a truncate is one of the source table of any row of a key, of before or new.
+func (w *work) ofAny(t *state.Truncate, g *histGroup) bool {
+	if g.base != nil && w.ofRow(t, g.base.Image) {
+		return true
+	}
+	for i := range g.stored {
+		if w.ofRow(t, g.stored[i].Image) {
+			return true
+		}
+	}
+	for i := range g.events {
+		if e := &g.events[i]; e.Image != nil && w.ofRow(t, e.Image) {
+			return true
+		}
+	}
+	return false
 }
 
 // decided tells that a delete is older than all that may change: that it ended nothing stays so.

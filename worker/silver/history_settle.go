@@ -24,6 +24,14 @@ func (w *work) cutHistory(ctx context.Context) error {
 	r := m.keyReader(m.snap.Schema())
 	r.event = len(r.cols)
 	r.cols, r.types = append(r.cols, evolve.ColEventID), append(r.types, schema.Of(schema.String))
+	if m.snap.Schema().Index(evolve.ColSource) >= 0 {
+		r.source = len(r.cols)
+		r.cols, r.types = append(r.cols, evolve.ColSource), append(r.types, schema.Of(schema.String))
+	}
+	truncs := make([]*state.Truncate, len(w.truncs))
+	for i := range truncs {
+		truncs[i] = w.known(&w.truncs[i])
+	}
 	var files []uint32
 	m.idx.Ordinals(func(o uint32, _ *index.File) { files = append(files, o) })
 	n := 0
@@ -39,7 +47,7 @@ func (w *work) cutHistory(ctx context.Context) error {
 		if err := r.each(ctx, f.Path, f.Size, live, func(k rowKey) error {
 			for i := range w.truncs {
 				t := &w.truncs[i]
-				if fold.Compare(k.st, t.st) >= 0 || k.ended && fold.Compare(k.end, t.st) <= 0 || !w.cutsTopic(t, eventTopic(k.event)) {
+				if fold.Compare(k.st, t.st) >= 0 || k.ended && fold.Compare(k.end, t.st) <= 0 || !w.ofRows(truncs[i], eventTopic(k.event), k.source) {
 					continue
 				}
 				n++

@@ -166,7 +166,7 @@ func (w *work) toRow(img *fold.Image, may bool) *state.Row {
 		return nil
 	}
 	may = may && !w.m.compressed && !w.m.policy().CarryAbsent
-	r := &state.Row{Stamp: img.Stamp, Meta: img.Meta, Origin: img.Origin, Deleted: img.Deleted, Guess: img.Guess}
+	r := &state.Row{Stamp: img.Stamp, Meta: img.Meta, Table: w.toldOf(img), Origin: img.Origin, Deleted: img.Deleted, Guess: img.Guess}
 	for i := range img.Vals {
 		col := &w.m.cols.Source[i]
 		if may {
@@ -193,7 +193,8 @@ func (w *work) fromRow(r *state.Row) *fold.Image {
 	if r == nil {
 		return nil
 	}
-	img := &fold.Image{Vals: make([]connectors.Value, len(w.m.cols.Source)), Stamp: r.Stamp, Meta: r.Meta, Origin: r.Origin, Deleted: r.Deleted, Guess: r.Guess}
+	img := &fold.Image{Vals: make([]connectors.Value, len(w.m.cols.Source)), Stamp: r.Stamp, Meta: r.Meta, Origin: r.Origin, Deleted: r.Deleted, Guess: r.Guess,
+		Table: w.m.tableOfRow(eventTopic(r.Meta.EventID), r.Table)}
 	for i, n := range r.Names {
 		k := w.m.cols.BySource(n)
 		if k < 0 {

@@ -46,7 +46,7 @@ func (w *work) cutLate(e *event) *state.Truncate {
 	var first *state.Truncate
 	for k := range w.state.Truncates {
 		t := &w.state.Truncates[k]
-		if w.truncatesChange(t, e.c) && fold.Compare(e.st, t.Stamp) < 0 && (first == nil || fold.Compare(t.Stamp, first.Stamp) < 0) {
+		if w.ofChange(t, e.c) && fold.Compare(e.st, t.Stamp) < 0 && (first == nil || fold.Compare(t.Stamp, first.Stamp) < 0) {
 			first = t
 		}
 	}
@@ -147,7 +147,7 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 		for i, v := range versions {
 			life := l[i].life
 			if life == nil {
-				life = w.cutLife(v.Image.Stamp, v.Image.Meta.EventID)
+				life = w.cutLife(v.Image)
 			}
 			life.fromUs, life.was = v.FromUs, l[i].ref
 			w.killRef(*life.was)
@@ -159,11 +159,11 @@ func (w *work) settleHistorySets(ctx context.Context) error {
 }
 
 // cutLife gives the end of a row by the first truncate of its table and of this merge behind it.
-func (w *work) cutLife(at fold.Stamp, event string) *lifetime {
+func (w *work) cutLife(row *fold.Image) *lifetime {
 	l := &lifetime{}
 	for i := range w.truncs {
 		t := &w.truncs[i]
-		if w.cutsTopic(t, eventTopic(event)) && fold.Compare(at, t.st) < 0 && (!l.ended || fold.Compare(t.st, l.end) < 0) {
+		if w.ofRow(w.known(t), row) && fold.Compare(row.Stamp, t.st) < 0 && (!l.ended || fold.Compare(t.st, l.end) < 0) {
 			l.ended, l.end, l.endUs = true, t.st, changeMicros(t.c)
 		}
 	}

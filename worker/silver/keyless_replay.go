@@ -97,12 +97,12 @@ func (w *work) replay(h fold.Hash) {
 
 // lastTruncate gives the newest truncate of a table of current rows that come from one source table.
 func (w *work) lastTruncate() (at fold.Stamp, ok bool) {
-	if len(w.state.Topics) != 1 {
+	if w.severalSources() || len(w.state.Topics) == 0 {
 		return at, false
 	}
 	for i := range w.state.Truncates {
 		t := &w.state.Truncates[i]
-		if !w.truncatesTopic(t, w.state.Topics[0].Name) {
+		if !w.ofRows(t, w.state.Topics[0].Name, "") {
 			return at, false
 		}
 		if !ok || fold.Compare(at, t.Stamp) < 0 {
@@ -354,7 +354,7 @@ func (s *rowSet) replayHistory(w *work) {
 			there = append(there, a.row)
 		case a.cut != nil:
 			there = slices.DeleteFunc(there, func(k int) bool {
-				cut := w.truncatesRow(a.cut, s.rows[k].img)
+				cut := w.ofRow(a.cut, s.rows[k].img)
 				if cut {
 					end(k, a.st, a.cut.Us)
 				}

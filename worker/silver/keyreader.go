@@ -25,6 +25,8 @@ type rowKey struct {
 	ended bool
 	end   fold.Stamp
 	event string
+	// source is its source table, where it tells one.
+	source string
 }
 
 // keyReader computes hashes and sequences of the rows of a file.
@@ -39,6 +41,7 @@ type keyReader struct {
 	carried int
 	end     int
 	event   int
+	source  int
 	rescued int
 	buf     []byte
 	// Of the record at hand: its key columns, and the sequences where none is NULL.
@@ -86,7 +89,7 @@ func (r *keyReader) bind(rec arrow.Record) {
 }
 
 func (m *Merger) keyReader(sch schema.Schema) *keyReader {
-	r := &keyReader{m: m, sch: sch, seq: -1, carried: -1, end: -1, event: -1, rescued: -1}
+	r := &keyReader{m: m, sch: sch, seq: -1, carried: -1, end: -1, event: -1, source: -1, rescued: -1}
 	src := evolve.New(sch, evolve.Policy{})
 	if m.keyed() {
 		for _, k := range m.keys {
@@ -182,6 +185,9 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 	}
 	if r.event >= 0 {
 		k.event = columnar.ValueAt(b.Record.Column(r.event), r.types[r.event], i).Str
+	}
+	if r.source >= 0 {
+		k.source = sourceKey(columnar.ValueAt(b.Record.Column(r.source), r.types[r.source], i).Str)
 	}
 	k.carried = r.carried >= 0 && !b.Record.Column(r.carried).IsNull(i)
 	return k, nil

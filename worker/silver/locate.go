@@ -124,16 +124,16 @@ func (w *work) versions(ctx context.Context, file uint32, rows []int64) ([]fold.
 
 // imageReader makes images of the rows of a record of the table.
 type imageReader struct {
-	m                                              *Merger
-	rec                                            arrow.Record
-	sch                                            schema.Schema
-	op, ts, event, seq, rescued, carried, deletedC int
-	start, end, endSeq                             int
+	m                                                      *Merger
+	rec                                                    arrow.Record
+	sch                                                    schema.Schema
+	op, ts, event, source, seq, rescued, carried, deletedC int
+	start, end, endSeq                                     int
 }
 
 func (m *Merger) imageReader(rec arrow.Record, sch schema.Schema) *imageReader {
 	return &imageReader{m: m, rec: rec, sch: sch, op: sch.Index(evolve.ColOperation), ts: sch.Index(evolve.ColTimestamp),
-		event: sch.Index(evolve.ColEventID), seq: sch.Index(evolve.ColSequence), rescued: sch.Index(evolve.ColRescued),
+		event: sch.Index(evolve.ColEventID), source: sch.Index(evolve.ColSource), seq: sch.Index(evolve.ColSequence), rescued: sch.Index(evolve.ColRescued),
 		carried: sch.Index(evolve.ColCarried), deletedC: sch.Index(evolve.ColDeleted),
 		start: sch.Index(evolve.ColStart), end: sch.Index(evolve.ColEnd), endSeq: sch.Index(evolve.ColEndSequence)}
 }
@@ -165,6 +165,7 @@ func (r *imageReader) at(row int) (*fold.Image, error) {
 		img.Meta.Op = op[0]
 	}
 	img.Meta.EventID = r.text(r.event, row)
+	img.Table = r.m.tableOfRow(eventTopic(img.Meta.EventID), sourceKey(r.text(r.source, row)))
 	if r.ts >= 0 {
 		img.Meta.TsUs = columnar.ValueAt(r.rec.Column(r.ts), r.sch.Fields[r.ts].Type, row).Int
 	}

@@ -72,7 +72,7 @@ func (x *maxima) join(o *maxima) {
 }
 
 // observeRows tells the lineages what the rows show of merges behind the last one that wrote its state, so that they know a source that begins anew from
-// one that repeats itself, as they would have without a restart. Rows name no topic in the index: where there are several, each merge writes its state.
+// one that repeats itself, as they would have without a restart. Rows name no topic and no source in the index: where there are several, each merge writes its state.
 func (m *Merger) observeRows(ctx context.Context, snap *delta.Snapshot, x *index.Index, seen *maxima) error {
 	l := m.state.Lineages
 	var mu sync.Mutex // of l

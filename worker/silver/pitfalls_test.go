@@ -23,7 +23,7 @@ type wire struct {
 	off int64
 	ts  int64
 
-	topic string
+	topic, table string
 }
 
 func newWire(t *testing.T) *wire {
@@ -32,7 +32,7 @@ func newWire(t *testing.T) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &wire{t: t, dec: d, ts: 1773480413000, topic: "s.p.t"}
+	return &wire{t: t, dec: d, ts: 1773480413000, topic: "s.p.t", table: "t"}
 }
 
 func (w *wire) record(key, value string, headers ...string) []connectors.Change {
@@ -68,8 +68,8 @@ func (w *wire) event(connector, op, source, key, before, after string, headers .
 		after = "null"
 	}
 	w.ts += 10
-	return w.record(key, fmt.Sprintf(`{"before":%s,"after":%s,"source":{"connector":"%s","name":"s","db":"d","schema":"p","table":"t","ts_ms":%d,%s},"op":"%s","ts_ms":%d}`,
-		before, after, connector, w.ts, source, op, w.ts), headers...)
+	return w.record(key, fmt.Sprintf(`{"before":%s,"after":%s,"source":{"connector":"%s","name":"s","db":"d","schema":"p","table":"%s","ts_ms":%d,%s},"op":"%s","ts_ms":%d}`,
+		before, after, connector, w.table, w.ts, source, op, w.ts), headers...)
 }
 
 func (w *wire) pg(op string, commit, lsn int, id int, after string, headers ...string) []connectors.Change {
@@ -351,10 +351,15 @@ func TestPitfalls(t *testing.T) {
 		},
 		"5.23-a-snapshot-of-one-shard-leaves-the-others": func(t *testing.T) {
 			x, w := newBench(t, nil), newWire(t)
-			w.topic = "s.p.all_tables" // t is one of those that a transform brought together
-			x.merge(w.mysql("c", "b.000001", 10, 7, 1, `{"id":1,"a":"another shard"}`)...)
-			x.merge(w.event("mysql", "r", `"snapshot":"last","server_id":7,"file":"b.000002","pos":900,"row":0`, `{"id":2}`, "", `{"id":2,"a":"new shard"}`)...)
-			x.want(`{"a":"another shard","id":1}`, `{"a":"new shard","id":2}`)
+			w.topic = "s.p.all_tables" // t and u are those that a transform brought together
+			x.merge(w.mysql("c", "b.000001", 10, 7, 1, `{"id":1,"a":"of t"}`)...)
+			w.table = "u"
+			x.merge(w.mysql("c", "b.000001", 20, 7, 2, `{"id":2,"a":"a ghost of u"}`)...)
+			x.merge(w.event("mysql", "r", `"snapshot":"last","server_id":7,"file":"b.000002","pos":900,"row":0`, `{"id":3}`, "", `{"id":3,"a":"new in u"}`)...)
+			x.want(`{"a":"new in u","id":3}`, `{"a":"of t","id":1}`)
+			w.table = "t"
+			x.merge(w.event("mysql", "r", `"snapshot":"last","server_id":7,"file":"b.000003","pos":100,"row":0`, `{"id":4}`, "", `{"id":4,"a":"new in t"}`)...)
+			x.want(`{"a":"new in t","id":4}`, `{"a":"new in u","id":3}`)
 		},
 		"5.25-rows-at-one-position": func(t *testing.T) {
 			x, w := newBench(t, nil), newWire(t)

@@ -37,6 +37,7 @@ type source struct {
 	server   int // how many servers there were before
 	takeover int // of emitted, the first that a server may tell
 	failedAt int64
+	base     int64 // keys are above it
 }
 
 // simMode says what kind of source it is.
@@ -360,7 +361,7 @@ func (s *source) resnapshot() {
 			case len(ids) > 0 && k == 1:
 				s.update(ids[s.rng.IntN(len(ids))])
 			default:
-				if id := s.rng.Int64N(s.mode.keys*2) + 1; s.rows[id].id == 0 {
+				if id := s.base + s.rng.Int64N(s.mode.keys*2) + 1; s.rows[id].id == 0 {
 					s.insert(id)
 				}
 			}
@@ -383,7 +384,7 @@ func (s *source) step() {
 	ids := s.ids()
 	free := func() int64 {
 		for {
-			id := s.rng.Int64N(s.mode.keys*2) + 1
+			id := s.base + s.rng.Int64N(s.mode.keys*2) + 1
 			if _, ok := s.rows[id]; !ok {
 				return id
 			}

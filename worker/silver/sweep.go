@@ -3,7 +3,6 @@ package silver
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
@@ -25,7 +24,7 @@ type sweep struct {
 func (w *work) sawSnapshot(c *connectors.Change, st fold.Stamp) {
 	conf := w.m.opt.Config
 	if c.Snapshot != connectors.SnapshotLast && c.Snapshot != connectors.SnapshotLastInCollection || c.Op != connectors.Read || st.Pos == "" ||
-		!conf.SilverSnapshotSweep || conf.SilverDeleteMode == "ignore" || !ownTopic(c) || w.topic(c.Record.Topic).Mixed {
+		!conf.SilverSnapshotSweep || conf.SilverDeleteMode == "ignore" || w.tableOf(c) == "" || w.topic(c.Record.Topic).Mixed {
 		return
 	}
 	// All rows of the snapshot have its position, wherever they are: what is below is older. The deletes lie right below it, so that
@@ -38,26 +37,6 @@ func (w *work) sawSnapshot(c *connectors.Change, st fold.Stamp) {
 		// Rows without key are not brought again but added anew: all that were there go.
 		w.truncs = append(w.truncs, truncate{c: c, st: st, after: len(w.events)})
 	}
-}
-
-// ownTopic tells that the topic is that of the event's table alone, by its name: <prefix>.<schema>.<table>. A topic of another name may be
-// fed by several tables (shards that a transform brought together), and a snapshot of one of them says nothing of the others' rows.
-func ownTopic(c *connectors.Change) bool {
-	if c.Source == nil || c.Source.Table == "" {
-		return false
-	}
-	topic, table := topicName(c.Record.Topic), topicName(c.Source.Table)
-	return topic == table || strings.HasSuffix(topic, "."+table)
-}
-
-// topicName writes a name as Debezium writes it in a topic's: what Kafka does not allow there is an underscore.
-func topicName(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {
-			return r
-		}
-		return '_'
-	}, s)
 }
 
 // commitOrdered tells that positions of a source follow the order of its commits. Those of Postgres do not: a transaction that was
@@ -93,7 +72,8 @@ func (w *work) sweepGhosts(ctx context.Context) error {
 			// A row that a create met, and that was gone by the time of the snapshot, is no longer in the create's way.
 			for k := range w.state.Opens {
 				c := &w.complex[w.complexOf(w.state.Opens[k].Hash)]
-				c.extra = append(c.extra, fold.Event{Stamp: s.st, Op: connectors.Delete})
+				of := &fold.Image{Meta: fold.Meta{EventID: s.c.Record.EventID()}, Table: w.tableOf(s.c)}
+				c.extra = append(c.extra, fold.Event{Stamp: s.st, Op: connectors.Truncate, Before: of})
 			}
 		}
 		if n > 0 {
@@ -117,7 +97,7 @@ func (w *work) inSnapshot(h fold.Hash, st fold.Stamp) bool {
 	return false
 }
 
-// sweepFile makes the deletes of the ghosts of one file. The rows themselves tell whether they are of the snapshot's topic, how old they are
+// sweepFile makes the deletes of the ghosts of one file. The rows themselves tell whether they are of the snapshot's table, how old they are
 // exactly and, where positions do not follow commits, whether they were committed after the snapshot was taken.
 func (w *work) sweepFile(ctx context.Context, s *sweep, o uint32, es []index.Entry) (int, error) {
 	f := w.m.idx.File(o)
@@ -132,12 +112,18 @@ func (w *work) sweepFile(ctx context.Context, s *sweep, o uint32, es []index.Ent
 	sch := w.m.snap.Schema()
 	r := w.m.keyReader(sch)
 	k := len(r.cols)
-	rec, err := w.m.readRows(ctx, f.Path, f.Size, append(r.cols, evolve.ColEventID, evolve.ColTimestamp), sch, rows)
+	cols := append(r.cols, evolve.ColEventID, evolve.ColTimestamp)
+	told := sch.Index(evolve.ColSource) >= 0
+	if told {
+		cols = append(cols, evolve.ColSource)
+	}
+	rec, err := w.m.readRows(ctx, f.Path, f.Size, cols, sch, rows)
 	if err != nil {
 		return 0, err
 	}
 	defer rec.Release()
 	n := 0
+	of := w.known(&truncate{c: s.c, st: s.st})
 	for i, row := range rows {
 		key, err := r.key(columnar.Batch{Record: rec}, i)
 		if err != nil {
@@ -145,7 +131,11 @@ func (w *work) sweepFile(ctx context.Context, s *sweep, o uint32, es []index.Ent
 		}
 		topic := eventTopic(columnar.ValueAt(rec.Column(k), schema.Of(schema.String), i).Str)
 		ts := columnar.ValueAt(rec.Column(k+1), schema.Of(schema.Timestamp), i).Int
-		if key.st.Pos == "" || fold.Compare(s.st, key.st) <= 0 || topic != s.c.Record.Topic || !commitOrdered(s.c.Source) && ts >= changeMicros(s.c) ||
+		table := ""
+		if told {
+			table = sourceKey(columnar.ValueAt(rec.Column(k+2), schema.Of(schema.String), i).Str)
+		}
+		if key.st.Pos == "" || fold.Compare(s.st, key.st) <= 0 || !w.ofRows(of, topic, table) || !commitOrdered(s.c.Source) && ts >= changeMicros(s.c) ||
 			w.inSnapshot(key.h, s.st) {
 			continue
 		}

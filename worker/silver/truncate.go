@@ -1,11 +1,9 @@
 package silver
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"sluice.io/sluice/connectors"
 	"sluice.io/sluice/connectors/columnar"
@@ -16,98 +14,12 @@ import (
 	"sluice.io/sluice/worker/silver/state"
 )
 
-// tableKey names a source table.
-func tableKey(s *connectors.Source) string {
-	if s == nil {
-		return ""
-	}
-	return s.Name + "\x00" + s.DB + "\x00" + s.Schema + "\x00" + s.Table
-}
-
-// truncates tells whether a truncate is one of a source table. Where one of the two does not tell its table, their topic says it.
-func truncates(t *state.Truncate, table, topic string) bool {
-	if table == "" || t.Table == "" || strings.HasSuffix(t.Table, "\x00") {
-		return topic == t.Topic
-	}
-	return t.Table == table
-}
-
-// tableOf names the source table of a change, "" where it is not told.
-func (w *work) tableOf(c *connectors.Change) string {
-	if c.Source == nil || c.Source.Table == "" {
-		return ""
-	}
-	if c.Source != w.tableSrc {
-		w.tableSrc, w.table = c.Source, tableKey(c.Source)
-	}
-	return w.table
-}
-
-// noteTable remembers that rows of more than one source table come through a topic: rows of the table tell their topic alone.
-func (w *work) noteTable(c *connectors.Change) {
-	if c.Source == w.noted {
-		return
-	}
-	w.noted = c.Source
-	table := w.tableOf(c)
-	for i := range w.state.Topics {
-		t := &w.state.Topics[i]
-		if table == "" || t.Name != c.Record.Topic || t.Mixed || t.Table == table {
-			continue
-		}
-		t.Table, t.Mixed = cmp.Or(t.Table, table), t.Table != ""
-		w.stateNew = true
-	}
-}
-
-// topic gives what is known of a topic of which the table has rows, as they are before this merge.
-func (w *work) topic(name string) state.Topic {
-	for _, t := range w.m.state.Topics {
-		if t.Name == name {
-			return t
-		}
-	}
-	return state.Topic{Name: name}
-}
-
 // knownTruncate tells that a truncate, or a newer one of its table, was applied.
 func (w *work) knownTruncate(c *connectors.Change, st fold.Stamp) bool {
 	return st.Pos != "" && slices.ContainsFunc(w.m.state.Truncates, func(t state.Truncate) bool {
 		is := fold.Compare(t.Stamp, st)
-		return w.truncatesChange(&t, c) && (is == 0 || is > 0 && !w.m.history())
+		return w.ofChange(&t, c) && (is == 0 || is > 0 && !w.m.history())
 	})
-}
-
-// cutsTopic tells whether the table's rows of a topic are of a truncate's source table.
-func (w *work) cutsTopic(t *truncate, topic string) bool {
-	return w.truncatesTopic(&state.Truncate{Topic: t.c.Record.Topic, Table: w.tableOf(t.c)}, topic)
-}
-
-func (w *work) truncatesTopic(t *state.Truncate, topic string) bool {
-	of := w.topic(topic)
-	return !of.Mixed && truncates(t, of.Table, topic)
-}
-
-// truncatesChange tells whether a truncate is one of a change's source table.
-func (w *work) truncatesChange(t *state.Truncate, c *connectors.Change) bool {
-	return truncates(t, w.tableOf(c), c.Record.Topic)
-}
-
-// truncatesRow tells whether a truncate is one of the source table of a row of a history, which is new or one of the table.
-func (w *work) truncatesRow(t *state.Truncate, row *fold.Image) bool {
-	topic := eventTopic(row.Meta.EventID)
-	if row.Table == "" {
-		return w.truncatesTopic(t, topic)
-	}
-	return truncates(t, row.Table, topic)
-}
-
-// sourceName names a source table for people.
-func sourceName(s *connectors.Source) string {
-	if s == nil {
-		return "a table that is not told"
-	}
-	return strings.Join(slices.DeleteFunc([]string{s.DB, s.Schema, s.Table}, func(n string) bool { return n == "" }), ".")
 }
 
 // applyTruncates drops the events that a truncate of this or of an earlier merge holds back, and puts the new ones into the
@@ -139,7 +51,7 @@ func (w *work) applyTruncates() {
 		}
 		for k := range w.state.Truncates {
 			t := &w.state.Truncates[k]
-			if w.truncatesChange(t, e.c) && fold.Compare(e.st, t.Stamp) < 0 {
+			if w.ofChange(t, e.c) && fold.Compare(e.st, t.Stamp) < 0 {
 				e.drop = true
 			}
 		}
@@ -183,7 +95,7 @@ func (w *work) cut(e index.Entry) bool {
 }
 
 // findCut finds the rows that the truncates of this merge end: by the index where it tells, else by reading the sequences of the
-// table. A truncate of one of several source tables ends only its rows, which their topic tells.
+// table. A truncate of one of several source tables ends only its rows.
 func (w *work) findCut(ctx context.Context) error {
 	if len(w.truncs) == 0 {
 		return nil
@@ -292,21 +204,18 @@ func withTruncates(base *fold.Base, events []fold.Event) []fold.Event {
 	return out
 }
 
-// sameSource tells that two images are of one source table, by their topics where one does not tell its table.
-func sameSource(a, b *fold.Image) bool {
-	if a.Table != "" && b.Table != "" {
-		return a.Table == b.Table
-	}
-	return eventTopic(a.Meta.EventID) == eventTopic(b.Meta.EventID)
+// known is a truncate as the state has it.
+func (w *work) known(t *truncate) *state.Truncate {
+	return &state.Truncate{Topic: t.c.Record.Topic, Table: w.tableOf(t.c), Stamp: t.st}
 }
 
 // cutsAll tells that all rows of the table are of the source table of each truncate of this merge.
 func (w *work) cutsAll() bool {
-	if len(w.state.Topics) > 1 {
+	if w.severalSources() {
 		return false
 	}
 	for i := range w.truncs {
-		if !w.cutsTopic(&w.truncs[i], w.state.Topics[0].Name) {
+		if !w.ofRows(w.known(&w.truncs[i]), w.state.Topics[0].Name, "") {
 			return false
 		}
 	}
@@ -350,6 +259,14 @@ func (w *work) addCut(file uint32, row int64) {
 func (w *work) cutByScan(ctx context.Context) error {
 	sch := w.m.snap.Schema()
 	cols := []string{evolve.ColSequence, evolve.ColEventID}
+	told := sch.Index(evolve.ColSource) >= 0
+	if told {
+		cols = append(cols, evolve.ColSource)
+	}
+	truncs := make([]*state.Truncate, len(w.truncs))
+	for k := range truncs {
+		truncs[k] = w.known(&w.truncs[k])
+	}
 	var fail error
 	w.m.idx.Ordinals(func(o uint32, f *index.File) {
 		if fail != nil {
@@ -371,10 +288,13 @@ func (w *work) cutByScan(ctx context.Context) error {
 					fail = fmt.Errorf("row %d of %s: %w", b.FirstRow+int64(i), f.Path, err)
 					return
 				}
-				id := columnar.ValueAt(b.Record.Column(1), schema.Of(schema.String), i).Str
+				topic, table := eventTopic(columnar.ValueAt(b.Record.Column(1), schema.Of(schema.String), i).Str), ""
+				if told {
+					table = sourceKey(columnar.ValueAt(b.Record.Column(2), schema.Of(schema.String), i).Str)
+				}
 				for k := range w.truncs {
 					t := &w.truncs[k]
-					if w.cutsTopic(t, eventTopic(id)) && (t.st.Pos == "" || fold.Compare(t.st, st) > 0) {
+					if w.ofRows(truncs[k], topic, table) && (t.st.Pos == "" || fold.Compare(t.st, st) > 0) {
 						w.addCut(o, b.FirstRow+int64(i))
 					}
 				}
@@ -382,16 +302,4 @@ func (w *work) cutByScan(ctx context.Context) error {
 		}
 	})
 	return fail
-}
-
-// eventTopic takes the topic out of <topic>-<partition>-<offset>.
-func eventTopic(id string) string {
-	for n := 0; n < 2; n++ {
-		i := strings.LastIndexByte(id, '-')
-		if i < 0 {
-			return id
-		}
-		id = id[:i]
-	}
-	return id
 }

@@ -24,6 +24,8 @@ const (
 	// ColCarried remembers of a row whose event did not tell all values from which sequence the others were carried over.
 	// It is there once an event with unknown values was seen.
 	ColCarried = "_cdc_carried"
+	// ColSource names the source table of a row whose topic does not tell it: another one had come through it before. It is there once there was such a row.
+	ColSource = "_cdc_source"
 	// ColDeleted marks deleted rows under silver.delete.mode=soft.
 	ColDeleted = "_cdc_deleted"
 	// ColStart and ColEnd bound the validity of a version under silver.scd.type=2.
@@ -35,7 +37,7 @@ const (
 // reserved names cannot be those of source columns: ours, and those of Delta's change data feed.
 var reserved = map[string]bool{
 	ColOperation: true, ColTimestamp: true, ColEventID: true, ColSequence: true, ColRescued: true, ColCarried: true,
-	ColDeleted: true, "__start_at": true, "__end_at": true, ColEndSequence: true,
+	ColSource: true, ColDeleted: true, "__start_at": true, "__end_at": true, ColEndSequence: true,
 	"_change_type": true, "_commit_version": true, "_commit_timestamp": true,
 }
 

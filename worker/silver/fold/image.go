@@ -28,7 +28,7 @@ type Image struct {
 
 	Meta  Meta
 	Stamp Stamp
-	// Table names the source table of a row that comes with an event; rows of the table tell their topic alone, by Meta.EventID.
+	// Table names the source table, "" where it is not known.
 	Table string
 	// Deleted marks the last image of a row under soft deletes.
 	Deleted bool

@@ -20,15 +20,22 @@ const FirstEpoch = 1
 // Each partition decides in its own order; a flip that one partition has shown is taken over by the others for events
 // from that time on. All of it goes to the lake with the table's state. A state is not written with each merge: what the
 // rows of later ones reached is given again by Observe.
+//
+// A partition can bring the changes of several sources (shards that share a topic), whose positions say nothing of each other's: it has a place in the log of
+// each.
 type Lineages struct {
 	Sources map[string]*SourceLineage
 	Parts   map[PartKey]*PartLineage
+	// First is the source that the table saw first.
+	First string
 }
 
 // PartKey names a topic partition.
 type PartKey struct {
 	Topic     string
 	Partition int32
+	// Source names, of a partition's place in the log of a source, the source; "" stands for the one that the table saw first, and where none is meant.
+	Source string
 }
 
 // SourceLineage is what is known of one source: its epochs, and which lineages belong to them.
@@ -87,6 +94,7 @@ func NewLineages() *Lineages {
 // Clone copies it, so that a merge which fails leaves no trace.
 func (l *Lineages) Clone() *Lineages {
 	out := NewLineages()
+	out.First = l.First
 	for k, v := range l.Sources {
 		c := *v
 		c.Names, c.Starts = slices.Clone(v.Names), slices.Clone(v.Starts)
@@ -99,9 +107,27 @@ func (l *Lineages) Clone() *Lineages {
 	return out
 }
 
-// Part gives the partition's place, made where it is new.
-func (l *Lineages) Part(topic string, partition int32) *PartLineage {
-	k := PartKey{topic, partition}
+// Part gives the partition's place in the log of a source, which Source has given before, made where it is new.
+func (l *Lineages) Part(topic string, partition int32, source string) *PartLineage {
+	if source == l.First {
+		source = ""
+	}
+	return l.Place(PartKey{topic, partition, source})
+}
+
+// Epoch is the newest one that a partition has shown, of whatever source.
+func (l *Lineages) Epoch(topic string, partition int32) uint32 {
+	e := uint32(0)
+	for k, p := range l.Parts {
+		if k.Topic == topic && k.Partition == partition {
+			e = max(e, p.Epoch)
+		}
+	}
+	return e
+}
+
+// Place gives a partition's place, made where it is new.
+func (l *Lineages) Place(k PartKey) *PartLineage {
 	p := l.Parts[k]
 	if p == nil {
 		p = &PartLineage{}
@@ -114,6 +140,9 @@ func (l *Lineages) Part(topic string, partition int32) *PartLineage {
 func (l *Lineages) Source(name string) *SourceLineage {
 	s := l.Sources[name]
 	if s == nil {
+		if len(l.Sources) == 0 {
+			l.First = name
+		}
 		s = &SourceLineage{Cur: FirstEpoch}
 		l.Sources[name] = s
 	}
@@ -183,8 +212,10 @@ func (l *Lineages) Raise(source string) uint32 {
 	s.Cur++
 	s.FromTs, s.MaxPos = 0, ""
 	s.Names, s.Starts = nil, nil
-	for _, p := range l.Parts {
-		p.Epoch, p.MaxPos, p.Lineage, p.OldTs, p.Again = s.Cur, "", "", 0, Again{}
+	for k, p := range l.Parts {
+		if k.Source == source || k.Source == "" && source == l.First {
+			p.Epoch, p.MaxPos, p.Lineage, p.OldTs, p.Again = s.Cur, "", "", 0, Again{}
+		}
 	}
 	return s.Cur
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,7 +27,18 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-type enc struct{ b []byte }
+type enc struct {
+	b []byte
+	// sources has the rows that tell their source table, in one section of their own; nil where there is none.
+	sources *rowSources
+}
+
+// rowSources are the source tables of rows, by the rows' number in the state.
+type rowSources struct {
+	rows   uint64
+	at     []uint64
+	tables []string
+}
 
 func (e *enc) u(v uint64) { e.b = binary.AppendUvarint(e.b, v) }
 func (e *enc) i(v int64)  { e.b = binary.AppendVarint(e.b, v) }
@@ -57,8 +69,9 @@ func (e *enc) stamp(s fold.Stamp) {
 }
 
 type dec struct {
-	b   string
-	err error
+	b    string
+	err  error
+	rows *[]*Row // of the state so far
 }
 
 func (d *dec) fail(what string) {
@@ -128,10 +141,10 @@ func (d *dec) stamp() fold.Stamp {
 // Encode gives the bytes of a state object: magic, version, sections each with number and length (unknown ones are passed
 // over), CRC-32C of all before it.
 func (s *State) Encode() []byte {
-	e := enc{b: append(make([]byte, 0, 1024), magicState...)}
+	e := enc{b: append(make([]byte, 0, 1024), magicState...), sources: &rowSources{}}
 	e.u(Version)
 	section := func(id uint64, f func(*enc)) {
-		var in enc
+		in := enc{sources: e.sources}
 		f(&in)
 		if len(in.b) > 0 {
 			e.u(id)
@@ -235,6 +248,13 @@ func (s *State) Encode() []byte {
 			}
 		}
 	})
+	section(16, func(in *enc) {
+		for i, row := range e.sources.at {
+			in.u(row)
+			in.str(e.sources.tables[i])
+		}
+	})
+	section(17, func(e *enc) { encodeOthers(e, s.Lineages) })
 	return binary.BigEndian.AppendUint32(e.b, crc32.Checksum(e.b, castagnoli))
 }
 
@@ -245,9 +265,10 @@ func Decode(data []byte) (*State, error) {
 		return nil, err
 	}
 	s := New()
+	var rows []*Row
 	for d.err == nil && d.b != "" {
 		id, body := d.u(), d.str()
-		in := &dec{b: body, err: d.err}
+		in := &dec{b: body, err: d.err, rows: &rows}
 		for in.err == nil && in.b != "" {
 			s.item(in, id)
 		}
@@ -292,17 +313,24 @@ func (s *State) item(in *dec, id uint64) {
 			s.Truncates[i].Us = us
 		}
 	case 12:
-		p := s.Lineages.Part(in.str(), int32(in.i()))
+		p := s.Lineages.Place(fold.PartKey{Topic: in.str(), Partition: int32(in.i())})
 		p.MaxPos, p.MaxTs = in.str(), in.i()
 	case 13:
 		decodeEpochs(in, s.Lineages)
 	case 14:
-		s.Lineages.Part(in.str(), int32(in.i())).Again = fold.Again{Since: in.i(), Seen: in.i(), OnceMore: in.i()}
+		s.Lineages.Place(fold.PartKey{Topic: in.str(), Partition: int32(in.i())}).Again = fold.Again{Since: in.i(), Seen: in.i(), OnceMore: in.i()}
 	case 15:
 		i, table, mixed := in.u(), in.str(), in.u() == 1
 		if i < uint64(len(s.Topics)) {
 			s.Topics[i].Table, s.Topics[i].Mixed = table, mixed
 		}
+	case 16:
+		i, table := in.u(), in.str()
+		if i < uint64(len(*in.rows)) {
+			(*in.rows)[i].Table = table
+		}
+	case 17:
+		decodeOthers(in, s.Lineages)
 	default:
 		in.b = "" // of a later release that older ones may pass over
 	}
@@ -332,7 +360,7 @@ func sortedParts[V any](m map[fold.PartKey]V) []fold.PartKey {
 		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
 			return c
 		}
-		return int(a.Partition) - int(b.Partition)
+		return cmp.Or(int(a.Partition)-int(b.Partition), strings.Compare(a.Source, b.Source))
 	})
 	return parts
 }
@@ -401,6 +429,10 @@ func (e *enc) row(r *Row) {
 		return
 	}
 	e.u(1)
+	if r.Table != "" {
+		e.sources.at, e.sources.tables = append(e.sources.at, e.sources.rows), append(e.sources.tables, r.Table)
+	}
+	e.sources.rows++
 	e.stamp(r.Stamp)
 	e.u(uint64(r.Meta.Op))
 	e.i(r.Meta.TsUs)
@@ -431,6 +463,7 @@ func (d *dec) row() *Row {
 		return nil
 	}
 	r := &Row{Stamp: d.stamp()}
+	*d.rows = append(*d.rows, r)
 	r.Meta = fold.Meta{Op: byte(d.u()), TsUs: d.i(), EventID: d.str()}
 	r.Origin, r.Deleted, r.Guess = d.str(), d.u() == 1, d.u() == 1
 	for n := d.n(); n > 0 && d.err == nil; n-- {

@@ -24,7 +24,7 @@ func encodeLineages(e *enc, l *fold.Lineages) {
 			e.u(uint64(x.Epoch))
 		}
 	}
-	parts := sortedParts(l.Parts)
+	parts := firstParts(l)
 	e.u(uint64(len(parts)))
 	for _, k := range parts {
 		p := l.Parts[k]
@@ -36,9 +36,48 @@ func encodeLineages(e *enc, l *fold.Lineages) {
 	}
 }
 
+// firstParts are the places of partitions in the log of the source that the table saw first: those that releases before several sources could share a partition
+// know.
+func firstParts(l *fold.Lineages) []fold.PartKey {
+	return slices.DeleteFunc(sortedParts(l.Parts), func(k fold.PartKey) bool { return k.Source != "" })
+}
+
+// encodeOthers writes which source is the first, where there are several, and the places of partitions in the logs of the others.
+func encodeOthers(e *enc, l *fold.Lineages) {
+	if len(l.Sources) < 2 {
+		return
+	}
+	e.str(l.First)
+	for _, k := range sortedParts(l.Parts) {
+		if k.Source == "" {
+			continue
+		}
+		p := l.Parts[k]
+		e.str(k.Topic)
+		e.i(int64(k.Partition))
+		e.str(k.Source)
+		e.u(uint64(p.Epoch))
+		e.i(p.OldTs)
+		e.str(p.Lineage)
+		e.str(p.MaxPos)
+		e.i(p.MaxTs)
+		e.i(p.Again.Since)
+		e.i(p.Again.Seen)
+		e.i(p.Again.OnceMore)
+	}
+}
+
+func decodeOthers(d *dec, l *fold.Lineages) {
+	l.First = d.str()
+	for d.err == nil && d.b != "" {
+		*l.Place(fold.PartKey{Topic: d.str(), Partition: int32(d.i()), Source: d.str()}) = fold.PartLineage{Epoch: uint32(d.u()), OldTs: d.i(), Lineage: d.str(),
+			MaxPos: d.str(), MaxTs: d.i(), Again: fold.Again{Since: d.i(), Seen: d.i(), OnceMore: d.i()}}
+	}
+}
+
 // encodeReached writes what each partition reached.
 func encodeReached(e *enc, l *fold.Lineages) {
-	for _, k := range sortedParts(l.Parts) {
+	for _, k := range firstParts(l) {
 		if p := l.Parts[k]; p.MaxPos != "" || p.MaxTs != 0 {
 			e.str(k.Topic)
 			e.i(int64(k.Partition))
@@ -50,7 +89,7 @@ func encodeReached(e *enc, l *fold.Lineages) {
 
 // encodeAgain writes which partitions repeat what they brought, and how many events share the position that they reached.
 func encodeAgain(e *enc, l *fold.Lineages) {
-	for _, k := range sortedParts(l.Parts) {
+	for _, k := range firstParts(l) {
 		if a := l.Parts[k].Again; a != (fold.Again{}) {
 			e.str(k.Topic)
 			e.i(int64(k.Partition))
@@ -96,7 +135,7 @@ func decodeLineages(d *dec, l *fold.Lineages) {
 	}
 	for n := d.n(); n > 0 && d.err == nil; n-- {
 		topic := d.str()
-		p := l.Part(topic, int32(d.i()))
+		p := l.Place(fold.PartKey{Topic: topic, Partition: int32(d.i())})
 		p.Epoch, p.OldTs, p.Lineage = uint32(d.u()), d.i(), d.str()
 	}
 }

@@ -50,8 +50,9 @@ type Topic struct {
 	Name         string
 	Generation   uint32
 	MaxPartition int32
-	// Table names the first source table of which rows came, "": none did. Mixed: rows of others came too.
+	// Table names the first source table of which rows came, "": none told one. Rows of others tell theirs themselves.
 	Table string
+	// Mixed tells that rows of several are in the table and do not tell which they are of: a release before rows could merged them.
 	Mixed bool
 }
 
@@ -124,6 +125,8 @@ type Row struct {
 	Stamp fold.Stamp
 	From  []*fold.Stamp
 	Meta  fold.Meta
+	// Table names the source table, "" where the topic tells it.
+	Table string
 	// Origin, Deleted and Guess are those of fold.Image.
 	Origin         string
 	Deleted, Guess bool

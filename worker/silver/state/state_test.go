@@ -22,7 +22,7 @@ func full() *State {
 	src := s.Lineages.Source("shop")
 	src.Cur, src.FromTs = 2, 1790000000000000000
 	src.Names = []fold.LineageName{{Name: "mysql/1/binlog", Epoch: 1}, {Name: "mysql/2/binlog", Epoch: 2}}
-	p := s.Lineages.Part("t", 3)
+	p := s.Lineages.Part("t", 3, "shop")
 	p.Epoch, p.OldTs, p.Lineage = 2, 5, "mysql/2/binlog"
 	at := fold.Stamp{Pos: "pos", Off: 7, Epoch: 2, Part: 3, Exact: true}
 	row := &Row{Names: []string{"id", "tags"}, Values: []connectors.Value{connectors.Int(schema.Long, -5),
@@ -91,7 +91,7 @@ func TestReachedGolden(t *testing.T) {
 	s := New()
 	src := s.Lineages.Source("shop")
 	src.Cur, src.FromTs, src.MaxPos, src.Starts = 3, 9, "high", []fold.EpochStart{{Epoch: 2, Ts: -4}, {Epoch: 3, Ts: 9}}
-	p := s.Lineages.Part("t", 3)
+	p := s.Lineages.Part("t", 3, "shop")
 	p.Epoch, p.MaxPos, p.MaxTs = 3, "high", 1790000000000000000
 	for again, golden := range map[fold.Again]string{{}: goldenReached, {Since: 70, Seen: 2, OnceMore: 1}: goldenAgain} {
 		p.Again = again
@@ -270,6 +270,38 @@ func TestTablesOfTopicsComeBack(t *testing.T) {
 	}
 	if d := cmp.Diff(s.Topics, got.Topics); d != "" {
 		t.Fatal(d)
+	}
+}
+
+// Rows that tell their source table, and partitions that bring the changes of several sources, stand in sections of their own: states without them are read as
+// before, and releases without pass over them.
+func TestSeveralSourcesComeBack(t *testing.T) {
+	s := New()
+	s.Lineages.Source("b").Cur = 2
+	s.Lineages.Source("a").Cur = 3
+	*s.Lineages.Part("t", 1, "b") = fold.PartLineage{Epoch: 2, MaxPos: "of b"}
+	*s.Lineages.Part("t", 1, "a") = fold.PartLineage{Epoch: 3, OldTs: 4, Lineage: "log", MaxPos: "of a", MaxTs: 5, Again: fold.Again{Since: 6, Seen: 7, OnceMore: 8}}
+	row := func(table string) *Row { return &Row{Table: table, Meta: fold.Meta{Op: 'c', EventID: "t-1-2"}} }
+	s.Opens = []Open{{Base: row(""), Events: []Event{{Image: row("a\x00d\x00\x00u"), Before: row("")}}}}
+	s.Moves = []Move{{Row: row("a\x00d\x00\x00v")}}
+	s.Ends = []End{{Before: row("")}, {Before: row("b\x00d\x00s\x00w")}}
+	b := s.Encode()
+	if got := hex.EncodeToString(b[:len(b)-4]); got != goldenSources {
+		t.Fatalf("the bytes of format %d changed:\n%s", Version, got)
+	}
+	got, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(s, got, stamps); d != "" {
+		t.Fatal(d)
+	}
+	if got.Lineages.First != "b" || got.Lineages.Epoch("t", 1) != 3 || got.Lineages.Epoch("t", 0) != 0 {
+		t.Fatalf("%+v", got.Lineages)
+	}
+	// A new epoch of one source is none of the other's.
+	if e := got.Lineages.Raise("b"); e != 3 || got.Lineages.Part("t", 1, "a").MaxPos != "of a" || got.Lineages.Part("t", 1, "b").MaxPos != "" {
+		t.Fatalf("epoch %d, %+v", e, got.Lineages)
 	}
 }
 
