@@ -47,7 +47,7 @@ long: ## Property tests, fuzz seeds and kill tests with many more rounds
 
 .PHONY: histories
 histories: ## The laws of the merge on 10 000 random histories (some minutes)
-	$(GO) test -count=1 -timeout 30m -run '^(TestLaws|TestHistoryLaws|TestColumnLaws|TestKeylessLaws|TestKeylessOrderLaws|TestSourcesLaws)$$' ./worker/silver -rapid.checks=300
+	$(GO) test -count=1 -timeout 30m -run '^(TestLaws|TestHistoryLaws|TestColumnLaws|TestKeylessLaws|TestKeylessOrderLaws|TestKeylessSourcesLaws|TestSourcesLaws)$$' ./worker/silver -rapid.checks=300
 
 .PHONY: real
 real: ## End to end against a real Apache Kafka broker and foreign readers (installs them)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"sluice.io/sluice/connectors/schema"
-	"sluice.io/sluice/worker/silver/evolve"
 	"sluice.io/sluice/worker/silver/fold"
 	"sluice.io/sluice/worker/silver/index"
 	"sluice.io/sluice/worker/silver/state"
@@ -22,12 +20,7 @@ func (w *work) cutHistory(ctx context.Context) error {
 		return nil
 	}
 	r := m.keyReader(m.snap.Schema())
-	r.event = len(r.cols)
-	r.cols, r.types = append(r.cols, evolve.ColEventID), append(r.types, schema.Of(schema.String))
-	if m.snap.Schema().Index(evolve.ColSource) >= 0 {
-		r.source = len(r.cols)
-		r.cols, r.types = append(r.cols, evolve.ColSource), append(r.types, schema.Of(schema.String))
-	}
+	r.tellSource()
 	truncs := make([]*state.Truncate, len(w.truncs))
 	for i := range truncs {
 		truncs[i] = w.known(&w.truncs[i])

@@ -146,6 +146,7 @@ func (w *work) rowHash(img *fold.Image) fold.Hash {
 	for i := range img.Vals {
 		b = appendNamed(b, w.m.cols.Source[i].Source, &img.Vals[i], img.Rescue[i])
 	}
+	b = appendSource(b, w.state, eventTopic(img.Meta.EventID), w.toldOf(img))
 	w.keyBuf = b
 	return fold.Sum(b)
 }

@@ -267,3 +267,110 @@ func TestKeylessLaws(t *testing.T) {
 		}
 	})
 }
+
+// TestKeylessSourcesLaws: the same of rows of several source tables, of one log or of two, that come through one topic or each through its own. In a table of current rows truncates
+// come in order with the removals behind them: of words on removals the index does not know which table they are of (docs/formats.md).
+func TestKeylessSourcesLaws(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	rapid.Check(t, func(r *rapid.T) {
+		row := func(v int) connectors.Row { return rec(cOp, 1, 1, "a", long(int64(v))).After }
+		scd := rapid.SampledFrom([]int{1, 2}).Draw(r, "scd")
+		shared, logs := rapid.Bool().Draw(r, "one topic"), rapid.IntRange(1, 2).Draw(r, "logs")
+		cuts := rapid.Bool().Draw(r, "truncates")
+		var events []connectors.Change
+		type place struct{ table, v int }
+		open := map[place][]int{}
+		var want []string
+		end := func(p place, to int) {
+			l := open[p]
+			if scd == 2 {
+				from := l[len(l)-1]
+				want = append(want, fmt.Sprintf(`{"a":%d,"id":1} %02d:%02d-%02d:%02d`, p.v, from/60, from%60, to/60, to%60))
+			}
+			open[p] = l[:len(l)-1]
+		}
+		sources := make([]*connectors.Source, 3)
+		for k := range sources {
+			s := *benchSource
+			s.Table, s.Name = fmt.Sprint("t", k), fmt.Sprint("log", k%logs)
+			sources[k] = &s
+		}
+		for i := range rapid.IntRange(2, 30).Draw(r, "events") {
+			at := 2*i + 1
+			table := rapid.IntRange(0, 2).Draw(r, "table")
+			p, to := place{table, rapid.IntRange(1, 2).Draw(r, "v")}, rapid.IntRange(1, 2).Draw(r, "to")
+			c := rec(uOp, int64(at), 1, "a", long(int64(p.v)))
+			c.Key, c.Before, c.BeforeQuality = connectors.Row{}, row(p.v), connectors.BeforeFull
+			switch k := rapid.IntRange(0, 19).Draw(r, "event"); {
+			case k < 2 && cuts:
+				c = truncateAt(int64(at))
+				for v := 1; v <= 2; v++ {
+					for p := (place{table, v}); len(open[p]) > 0; {
+						end(p, at)
+					}
+				}
+			case k < 7 && len(open[p]) > 0:
+				c.Op, c.After = dOp, connectors.Row{}
+				end(p, at)
+			case k < 12 && len(open[p]) > 0 && p.v != to:
+				c.After = row(to)
+				end(p, at)
+				to := place{table, to}
+				open[to] = append(open[to], at)
+			default:
+				c.Op, c.Before, c.BeforeQuality = cOp, connectors.Row{}, connectors.BeforeNone
+				open[p] = append(open[p], at)
+			}
+			c.Source = sources[table]
+			if table%logs == 1 { // this log is far behind the other
+				c.Position = c.Position[:3] + "\x01" + c.Position[4:]
+			}
+			record := *c.Record
+			record.Topic = "all"
+			if !shared {
+				record.Topic = c.Source.Table
+			}
+			if scd == 2 || !cuts {
+				record.Partition = int32(rapid.IntRange(0, 2).Draw(r, "partition"))
+			}
+			c.Record = &record
+			events = append(events, c)
+		}
+		for p, l := range open {
+			for _, from := range l {
+				want = append(want, fmt.Sprintf(`{"a":%d,"id":1} %02d:%02d-`, p.v, from/60, from%60))
+			}
+		}
+		conf := sinkConfig()
+		conf.SilverSCDType = scd
+		conf.SilverMergeMode = rapid.SampledFrom([]string{"deletion-vectors", "copy-on-write"}).Draw(r, "mode")
+		b := mem.New("lake")
+		run := &simRun{t: r, rng: rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 1)), conf: conf, b: b, restarts: true, foreign: true}
+		if rapid.Bool().Draw(r, "on disk") {
+			run.spill = dir
+		}
+		in := events
+		if scd == 2 || !cuts {
+			in = rapid.Permutation(events).Draw(r, "order")
+		}
+		for range rapid.IntRange(0, 3).Draw(r, "repeats") {
+			in = append(in[:len(in):len(in)], events[rapid.IntRange(0, len(events)-1).Draw(r, "again")])
+		}
+		run.merge("bronze/t", in)
+		x := &bench{t: t, b: b}
+		got := ""
+		if scd == 2 {
+			got = x.versions()
+		} else {
+			for i := range want {
+				want[i], _, _ = strings.Cut(want[i], " ")
+			}
+			got = strings.Join(tableLines(r, b), "\n")
+		}
+		slices.Sort(want)
+		if w := strings.Join(want, "\n"); got != w {
+			r.Fatalf("SCD %d: got\n%s\nwant\n%s", scd, got, w)
+		}
+	})
+}

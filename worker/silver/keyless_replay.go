@@ -95,6 +95,20 @@ func (w *work) replay(h fold.Hash) {
 	w.replays[h] = true
 }
 
+// lastTruncate gives the newest truncate of the content's source table.
+func (s *rowSet) lastTruncate(w *work) (at fold.Stamp, ok bool) {
+	if len(s.events) == 0 {
+		return w.lastTruncate() // of releaseRemovals
+	}
+	c := w.events[s.events[0].i].c
+	for i := range w.state.Truncates {
+		if t := &w.state.Truncates[i]; w.ofChange(t, c) && (!ok || fold.Compare(at, t.Stamp) < 0) {
+			at, ok = t.Stamp, true
+		}
+	}
+	return at, ok
+}
+
 // lastTruncate gives the newest truncate of a table of current rows that come from one source table.
 func (w *work) lastTruncate() (at fold.Stamp, ok bool) {
 	if w.severalSources() || len(w.state.Topics) == 0 {
@@ -195,7 +209,7 @@ func inOrder(acts []act) {
 
 // replayRows decides how many rows of the content there are, and which removals wait. All rows are equal: those that removals took once stay what they are.
 func (s *rowSet) replayRows(w *work) {
-	truncated, any := w.lastTruncate()
+	truncated, any := s.lastTruncate(w)
 	valid := func(st fold.Stamp) bool { return !any || st.Pos == "" || fold.Compare(st, truncated) > 0 }
 	var acts []act
 	for _, st := range s.undone {

@@ -43,6 +43,7 @@ type keyReader struct {
 	event   int
 	source  int
 	rescued int
+	apart   bool // equal rows are told apart by their source tables
 	buf     []byte
 	// Of the record at hand: its key columns, and the sequences where none is NULL.
 	rec     arrow.Record
@@ -122,7 +123,26 @@ func (m *Merger) keyReader(sch schema.Schema) *keyReader {
 	for _, c := range r.cols {
 		r.types = append(r.types, sch.Fields[sch.Index(c)].Type)
 	}
+	if !m.keyed() && m.state != nil && (len(m.state.Topics) > 1 || sch.Index(evolve.ColSource) >= 0) {
+		r.apart = true
+		r.tellSource()
+	}
 	return r
+}
+
+// tellSource lets keys tell of which event and source table their rows are.
+func (r *keyReader) tellSource() {
+	if r.event < 0 {
+		r.event = len(r.cols)
+		r.cols = append(r.cols, evolve.ColEventID)
+	}
+	if r.source < 0 && r.sch.Index(evolve.ColSource) >= 0 {
+		r.source = len(r.cols)
+		r.cols = append(r.cols, evolve.ColSource)
+	}
+	for _, c := range r.cols[len(r.types):] {
+		r.types = append(r.types, r.sch.Fields[r.sch.Index(c)].Type)
+	}
 }
 
 // each calls f for each row of a file that want accepts; want nil: all.
@@ -166,6 +186,15 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 		v := r.columns[n].at(i)
 		r.buf = r.appendKey(r.buf, n, &v, rescued)
 	}
+	if r.event >= 0 {
+		k.event = columnar.ValueAt(b.Record.Column(r.event), r.types[r.event], i).Str
+	}
+	if r.source >= 0 {
+		k.source = sourceKey(columnar.ValueAt(b.Record.Column(r.source), r.types[r.source], i).Str)
+	}
+	if r.apart {
+		r.buf = appendSource(r.buf, r.m.state, eventTopic(k.event), k.source)
+	}
 	k.h = fold.Sum(r.buf)
 	var err error
 	seq := ""
@@ -182,12 +211,6 @@ func (r *keyReader) key(b columnar.Batch, i int) (rowKey, error) {
 		if k.end, err = fold.Parse(columnar.ValueAt(b.Record.Column(r.end), r.types[r.end], i).Str); err != nil {
 			return k, fmt.Errorf("row %d: %s: %w", k.row, evolve.ColEndSequence, err)
 		}
-	}
-	if r.event >= 0 {
-		k.event = columnar.ValueAt(b.Record.Column(r.event), r.types[r.event], i).Str
-	}
-	if r.source >= 0 {
-		k.source = sourceKey(columnar.ValueAt(b.Record.Column(r.source), r.types[r.source], i).Str)
 	}
 	k.carried = r.carried >= 0 && !b.Record.Column(r.carried).IsNull(i)
 	return k, nil

@@ -33,7 +33,7 @@ import (
 //	memory        an index that may have none, and lives in a file, gives the same rows
 //	layout        a table that is partitioned, by whatever column, has the same rows
 //	columns       TestColumnLaws: names, features and types of columns, and who changes them, change nothing
-//	no key        TestKeylessLaws, TestKeylessOrderLaws: equal rows, rows that change, and truncates, in any order of events at all
+//	no key        TestKeylessLaws, TestKeylessOrderLaws, TestKeylessSourcesLaws: equal rows, rows that change, and truncates, in any order of events at all
 //	sources       TestSourcesLaws: several databases feed one table, through one topic or each through its own
 //	maintenance   compactions, by the merger or by another writer, in between change nothing
 
@@ -156,7 +156,7 @@ func diff(got, want []string) string {
 	return b.String()
 }
 
-// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many; make histories, a step of the gate, says how many itself (59 laws of 300).
+// TestMain sets how many histories each property looks at: few, and with SLUICE_TEST_LONG=1 many; make histories, a step of the gate, says how many itself (60 laws of 300).
 func TestMain(m *testing.M) {
 	flag.Parse()
 	set := map[string]bool{}

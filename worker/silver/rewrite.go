@@ -317,8 +317,14 @@ func (m *Merger) rowHasher(sch schema.Schema) func(rec arrow.Record, row int) (f
 	for i, k := range r.keys {
 		at[i] = sch.Index(r.cols[k])
 	}
-	saved := sch.Index(evolve.ColRescued)
+	saved, event, source := sch.Index(evolve.ColRescued), sch.Index(evolve.ColEventID), sch.Index(evolve.ColSource)
 	var buf []byte
+	text := func(rec arrow.Record, row, col int) string {
+		if col < 0 {
+			return ""
+		}
+		return columnar.ValueAt(rec.Column(col), sch.Fields[col].Type, row).Str
+	}
 	return func(rec arrow.Record, row int) (fold.Hash, error) {
 		buf = buf[:0]
 		var rescued evolve.Rescue
@@ -328,6 +334,9 @@ func (m *Merger) rowHasher(sch schema.Schema) func(rec arrow.Record, row int) (f
 		for i, c := range at {
 			v := columnar.ValueAt(rec.Column(c), sch.Fields[c].Type, row)
 			buf = r.appendKey(buf, i, &v, rescued)
+		}
+		if r.apart {
+			buf = appendSource(buf, m.state, eventTopic(text(rec, row, event)), sourceKey(text(rec, row, source)))
 		}
 		return fold.Sum(buf), nil
 	}

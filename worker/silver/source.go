@@ -97,7 +97,7 @@ func (w *work) noteTable(c *connectors.Change) {
 			continue
 		}
 		if t.Table == "" {
-			t.Table, w.stateNew = table, true
+			t.Table, t.Apart, w.stateNew = table, true, true
 		}
 		w.mixed = w.mixed || t.Mixed || t.Table != table
 	}
@@ -140,6 +140,21 @@ func (m *Merger) tableOfRow(topic, told string) string {
 		return t.Table
 	}
 	return ""
+}
+
+// appendSource appends to the content of a row without key of which source table it is, where that is not the first one of the table: a removal takes a row of its
+// own table, whose truncates and snapshots leave others alone, and positions say nothing of those in another log.
+func appendSource(dst []byte, st *state.State, topic, told string) []byte {
+	table := told
+	if table == "" {
+		if t := topicOf(st, topic); t.Apart {
+			table = t.Table
+		}
+	}
+	if table == "" || len(st.Topics) == 0 || table == st.Topics[0].Table {
+		return dst
+	}
+	return append(append(dst, 0), table...)
 }
 
 // ensureSource adds the column by which rows tell their source table, where one has to.

@@ -57,6 +57,12 @@ const (
 	stampLifted = 2
 )
 
+// What a topic is, beside its first source table. Earlier releases take every number but topicMixed for neither.
+const (
+	topicMixed = 1
+	topicApart = 2
+)
+
 func (e *enc) stamp(s fold.Stamp) {
 	switch {
 	case s.Lifted:
@@ -244,7 +250,12 @@ func (s *State) Encode() []byte {
 			if t.Table != "" {
 				e.u(uint64(i))
 				e.str(t.Table)
-				e.flag(t.Mixed)
+				switch {
+				case t.Apart:
+					e.u(topicApart)
+				default:
+					e.flag(t.Mixed)
+				}
 			}
 		}
 	})
@@ -320,9 +331,9 @@ func (s *State) item(in *dec, id uint64) {
 	case 14:
 		s.Lineages.Place(fold.PartKey{Topic: in.str(), Partition: int32(in.i())}).Again = fold.Again{Since: in.i(), Seen: in.i(), OnceMore: in.i()}
 	case 15:
-		i, table, mixed := in.u(), in.str(), in.u() == 1
+		i, table, is := in.u(), in.str(), in.u()
 		if i < uint64(len(s.Topics)) {
-			s.Topics[i].Table, s.Topics[i].Mixed = table, mixed
+			s.Topics[i].Table, s.Topics[i].Mixed, s.Topics[i].Apart = table, is == topicMixed, is == topicApart
 		}
 	case 16:
 		i, table := in.u(), in.str()

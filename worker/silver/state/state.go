@@ -54,6 +54,8 @@ type Topic struct {
 	Table string
 	// Mixed tells that rows of several are in the table and do not tell which they are of: a release before rows could merged them.
 	Mixed bool
+	// Apart tells that rows of Table, in a table without key, are told apart from equal ones of other source tables. Releases before did not.
+	Apart bool
 }
 
 // Truncate is the newest truncate of a source table.

@@ -257,9 +257,9 @@ func TestHistoryStateGolden(t *testing.T) {
 
 // Of which source tables a topic's rows are stands in a section of its own: states without it are read as before.
 func TestTablesOfTopicsComeBack(t *testing.T) {
-	const golden = "534c555354415445010210036f6c6401040174010603616c6c02000f080101610002016201"
+	const golden = "534c555354415445010216036f6c6401040174010603616c6c0200036e657701000f0c010161000201620103016302"
 	s := New()
-	s.Topics = []Topic{{Name: "old", Generation: 1, MaxPartition: 2}, {Name: "t", Generation: 1, MaxPartition: 3, Table: "a"}, {Name: "all", Generation: 2, Table: "b", Mixed: true}}
+	s.Topics = []Topic{{Name: "old", Generation: 1, MaxPartition: 2}, {Name: "t", Generation: 1, MaxPartition: 3, Table: "a"}, {Name: "all", Generation: 2, Table: "b", Mixed: true}, {Name: "new", Generation: 1, Table: "c", Apart: true}}
 	b := s.Encode()
 	if got := hex.EncodeToString(b[:len(b)-4]); got != golden {
 		t.Fatalf("the bytes of format %d changed:\n%s", Version, got)
